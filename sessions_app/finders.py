@@ -1,0 +1,58 @@
+"""Serve single named files out of installed packages as static files: no copy in the repository, no script from another host.
+
+The licence and the version stay with the package that `pip` installed. htmx needs no line here: django-htmx brings it as an app.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from django.contrib.staticfiles.finders import BaseFinder
+from django.core.files.storage import FileSystemStorage
+
+# static name -> (package, file inside it)
+PACKAGE_FILES = {"vendor/plotly.min.js": ("plotly", "package_data/plotly.min.js")}
+
+
+def package_file(name: str) -> str | None:
+    """Return the path of the package file behind a static name, None for any other name. Imports nothing: plotly takes long to load."""
+    if name not in PACKAGE_FILES:
+        return None
+    package, inside = PACKAGE_FILES[name]
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(spec.submodule_search_locations[0]) / inside
+    return str(path) if path.is_file() else None
+
+
+class PackageFilesStorage(FileSystemStorage):
+    """Just enough of a storage for collectstatic to read the named files."""
+
+    def path(self, name: str) -> str:
+        found = package_file(name)
+        if found is None:
+            raise FileNotFoundError(name)
+        return found
+
+
+class PackageFilesFinder(BaseFinder):
+    storage = PackageFilesStorage()
+
+    def check(self, **kwargs: Any) -> list[Any]:
+        return []
+
+    # Django renamed `all` to `find_all` in 5.2 and passes it by keyword
+    def find(self, path: str, find_all: bool = False, **kwargs: Any) -> Any:
+        found = package_file(path)
+        if find_all:
+            return [found] if found else []
+        return found
+
+    def list(self, ignore_patterns: Iterable[str] | None) -> Iterator[tuple[str, FileSystemStorage]]:
+        for name in PACKAGE_FILES:
+            if package_file(name):
+                yield name, self.storage
