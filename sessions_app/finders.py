@@ -1,6 +1,6 @@
 """Serve single named files out of installed packages as static files: no copy in the repository, no script from another host.
 
-The licence and the version stay with the package that `pip` installed. htmx needs no line here: django-htmx brings it as an app.
+The licence and the version stay with the package that `pip` installed. htmx needs no line in the setting: django-htmx brings it as an app.
 """
 
 from __future__ import annotations
@@ -10,18 +10,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.contrib.staticfiles.finders import BaseFinder
 from django.core.files.storage import FileSystemStorage
 
-# static name -> (package, file inside it)
-PACKAGE_FILES = {"vendor/plotly.min.js": ("plotly", "package_data/plotly.min.js")}
-
 
 def package_file(name: str) -> str | None:
-    """Return the path of the package file behind a static name, None for any other name. Imports nothing: plotly takes long to load."""
-    if name not in PACKAGE_FILES:
+    """Return the path of the file that settings.PACKAGE_STATIC_FILES names, None for any other name. Imports no package: plotly takes long."""
+    if name not in settings.PACKAGE_STATIC_FILES:
         return None
-    package, inside = PACKAGE_FILES[name]
+    package, inside = settings.PACKAGE_STATIC_FILES[name]
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -29,7 +27,7 @@ def package_file(name: str) -> str | None:
     return str(path) if path.is_file() else None
 
 
-class PackageFilesStorage(FileSystemStorage):
+class PackageFileStorage(FileSystemStorage):
     """Just enough of a storage for collectstatic to read the named files."""
 
     def path(self, name: str) -> str:
@@ -39,8 +37,8 @@ class PackageFilesStorage(FileSystemStorage):
         return found
 
 
-class PackageFilesFinder(BaseFinder):
-    storage = PackageFilesStorage()
+class PackageFileFinder(BaseFinder):
+    storage = PackageFileStorage()
 
     def check(self, **kwargs: Any) -> list[Any]:
         return []
@@ -53,6 +51,6 @@ class PackageFilesFinder(BaseFinder):
         return found
 
     def list(self, ignore_patterns: Iterable[str] | None) -> Iterator[tuple[str, FileSystemStorage]]:
-        for name in PACKAGE_FILES:
+        for name in settings.PACKAGE_STATIC_FILES:
             if package_file(name):
                 yield name, self.storage
