@@ -210,8 +210,10 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 STATICFILES_FINDERS = [
     "django.contrib.staticfiles.finders.FileSystemFinder",
     "django.contrib.staticfiles.finders.AppDirectoriesFinder",
-    "sessions_app.finders.PackageFilesFinder",
+    "sessions_app.finders.PackageFileFinder",
 ]
+# static name -> (installed package, file in it); the licence and the version stay with the package
+PACKAGE_STATIC_FILES = {"plotly/plotly.min.js": ("plotly", "package_data/plotly.min.js")}
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
