@@ -1,0 +1,92 @@
+# make run     start the site on http://127.0.0.1:8000 (HOST, PORT, DATA_DIR, and the settings in README.md)
+# make test    everything that is checked: style, types, migrations, settings, and the tests on SQLite and PostgreSQL
+# Both may be repeated at any time; neither loses anything. They need Python 3.11 or newer and nothing else.
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+WORKERS_OF_TESTS ?= 2
+export HOST PORT DATA_DIR
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
+PYTEST := $(PY) -m pytest
+SKIPPED := $(VENV)/skipped.log
+# what a site behind HTTPS on its own domain is started with
+DEPLOYED := HTTPS=1 BEHIND_PROXY=1 HSTS_SECONDS=31536000 HSTS_WHOLE_DOMAIN=1 ALLOWED_HOSTS=sessions.example.com
+
+.PHONY: run test lint format types checks test-sqlite test-browser test-postgresql bench screenshots requirements clean venv venv-dev tools
+
+run: venv
+	@$(PY) manage.py migrate --verbosity 0
+	@$(PY) manage.py collectstatic --no-input --verbosity 0
+	@$(PY) manage.py first_run --base-url "http://$(HOST):$(PORT)"
+	@exec $(VENV)/bin/gunicorn --config sessionsite/gunicorn.conf.py
+
+test: venv-dev tools
+	@rm -f $(SKIPPED)
+	@$(MAKE) --no-print-directory lint types checks test-sqlite test-browser test-postgresql
+	@if [ -s $(SKIPPED) ]; then printf '\n!!! NOT EVERYTHING WAS TESTED. Skipped:\n'; sed 's/^/!!!   /' $(SKIPPED); else printf '\nAll passed, nothing skipped.\n'; fi
+
+lint: venv-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/djade --target-version 5.2 --check $$(find templates -name '*.html')
+
+format: venv-dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+	-$(VENV)/bin/djade --target-version 5.2 $$(find templates -name '*.html')
+
+types: venv-dev
+	$(VENV)/bin/mypy
+
+# In a data folder of its own: looking at the settings must not touch the site's.
+checks: venv-dev
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && export DATA_DIR="$$folder" && unset DATABASE_URL TIME_ZONE && \
+	$(PY) manage.py makemigrations --check --dry-run && \
+	$(DEPLOYED) $(PY) manage.py check --deploy --fail-level WARNING
+
+test-sqlite: venv-dev
+	TEST_DATABASE=sqlite SKIPPED_LOG=$(SKIPPED) $(PYTEST) -n $(WORKERS_OF_TESTS) -m "not browser"
+
+test-browser: venv-dev
+	TEST_DATABASE=sqlite SKIPPED_LOG=$(SKIPPED) $(PYTEST) -m browser
+
+test-postgresql: venv-dev
+	TEST_DATABASE=postgresql SKIPPED_LOG=$(SKIPPED) $(PYTEST) -n $(WORKERS_OF_TESTS) -m "not browser"
+
+bench: venv
+	@for file in bench/*.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done
+
+screenshots: venv-dev tools
+	$(PY) -m bench.screenshots screenshots
+
+# The pinned files, from the two short lists.
+requirements: venv-dev
+	@$(PIP) install uv
+	@for name in requirements requirements-dev; do $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--no-header --no-emit-index-url $(UPGRADE) $$name.in -o $$name.txt || exit 1; done
+
+# What can be built again. Never the data.
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results screenshots
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The virtual environment: made when it is missing or broken, filled when a requirements file changed.
+venv:
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && $(PY) -m pip --version >/dev/null 2>&1 || { \
+		command -v $(PYTHON) >/dev/null || { echo 'Python 3.11 or newer is needed, and "$(PYTHON)" was not found. Name another: make PYTHON=python3.12 ...'; exit 1; }; \
+		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12 ..."; exit 1; }; \
+		$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo 'This Python cannot make virtual environments (no ensurepip). On Debian and Ubuntu: sudo apt-get install python3-venv'; exit 1; }; \
+		echo 'Making the virtual environment $(VENV) ...'; $(PYTHON) -m venv --clear $(VENV) || exit 1; }
+	@cmp -s requirements.txt $(VENV)/requirements.txt || { echo 'Installing what runs the site ...' && \
+		$(PIP) install --require-hashes -r requirements.txt && cp requirements.txt $(VENV)/requirements.txt; }
+
+venv-dev: venv
+	@cmp -s requirements-dev.txt $(VENV)/requirements-dev.txt || { echo 'Installing what tests the site ...' && \
+		$(PIP) install --require-hashes -r requirements-dev.txt && cp requirements-dev.txt $(VENV)/requirements-dev.txt; }
+
+tools: venv-dev
+	@$(PY) -m tests.tools
