@@ -1,0 +1,280 @@
+"""The day rows: what a record adds to which sums, and how the sums reach the database.
+
+One function a kind of record maps it to its keys (`usage_keys`, `tool_keys`). A `writing()` block is one transaction with one `Tally`;
+the tally is written last, in the order of table and key, once per transaction, so that two batches can wait for each other but never
+both at once: no deadlock. An upsert that adds, which the ORM cannot say, is the only SQL written by hand here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from functools import cache
+from hashlib import blake2b
+from typing import Any, Protocol
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.db import connection, models, transaction
+
+from sessions_app.errors import WrongTimeZone
+from sessions_app.models import Message, StoreFact, ToolDay, ToolDayByName, UsageDay, UsageDayBy, UsageRecord
+from sessions_app.money import to_nano
+
+USAGE_MEASURES = ("turns", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens", "cost_usd")
+TOOL_MEASURES = ("invocations", "errors")
+SESSION_NAMES = ("owner", "channel", "agent", "project", "triggered_by")
+# In the order in which they are written. Table, the columns of its key, the columns that add up.
+TABLES: dict[type[models.Model], tuple[tuple[str, ...], tuple[str, ...]]] = {
+    UsageDay: (("day", *SESSION_NAMES, "user_id", "model", "cost_source"), USAGE_MEASURES),
+    UsageDayBy: (("day", "dimension", "value", "cost_source"), USAGE_MEASURES),
+    ToolDay: (("day", *SESSION_NAMES, "tool_name"), TOOL_MEASURES),
+    ToolDayByName: (("day", "tool_name"), TOOL_MEASURES),
+}
+TIME_ZONE_FACT = "time_zone"
+
+
+class HasNames(Protocol):
+    """A session, as far as the day rows look at it."""
+
+    user_id: str
+    channel_id: str
+    agent: str
+    project: str
+    triggered_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One row of a day table: its names in the order of TABLES, and the digest of them that is its primary key."""
+
+    table: type[models.Model]
+    names: tuple[Any, ...]
+
+    @property
+    def id(self) -> UUID:
+        text = "".join(f"{len(name)}:{name}" for name in map(str, self.names))  # with lengths, so that no two lists of names read the same
+        return UUID(bytes=blake2b(text.encode(), digest_size=16, person=self.table.__name__.encode()[:16]).digest())
+
+
+def session_names(session: HasNames) -> tuple[str, str, str, str, str]:
+    """Return what the day rows take from the session, in the order of SESSION_NAMES."""
+    return session.user_id, session.channel_id, session.agent, session.project, session.triggered_by or ""
+
+
+def usage_keys(day: date, names: tuple[str, ...], *, user_id: str, model: str, cost_source: str) -> list[Key]:
+    """Map a usage record to the rows it adds to. names: `session_names` of its session."""
+    owner, channel, agent, project, triggered_by = names
+    values = {
+        "owner": owner,
+        "user_id": user_id,
+        "model": model,
+        "channel": channel,
+        "agent": agent,
+        "project": project,
+        "triggered_by": triggered_by,
+    }
+    return [
+        Key(UsageDay, (day, *names, user_id, model, cost_source)),
+        *(Key(UsageDayBy, (day, dimension, value, cost_source)) for dimension, value in values.items()),
+    ]
+
+
+def tool_keys(day: date, names: tuple[str, ...], *, tool_name: str) -> list[Key]:
+    """Map a tool call, or the error of one, to the rows it adds to."""
+    return [Key(ToolDay, (day, *names, tool_name)), Key(ToolDayByName, (day, tool_name))]
+
+
+Entry = tuple[list[Key], tuple[int, ...]]
+
+
+def usage_entry(names: tuple[str, ...], record: UsageRecord) -> Entry:
+    """Return what a usage record adds, and to which rows. names: `session_names` of its session."""
+    keys = usage_keys(day_of(record.timestamp), names, user_id=record.user_id, model=record.model, cost_source=record.cost_source)
+    cost = 0 if record.cost_usd is None else to_nano(record.cost_usd)
+    return keys, (
+        1,
+        record.input_tokens,
+        record.output_tokens,
+        record.cache_read_tokens,
+        record.cache_write_tokens,
+        record.cache_write_1h_tokens,
+        cost,
+    )
+
+
+def tool_entry(names: tuple[str, ...], message: Message) -> Entry | None:
+    """Return what a message adds to the tools' rows: a call on its own day, an error on its result's. None for other messages."""
+    if message.role == "tool_use":
+        measures = (1, 0)
+    elif message.role == "tool_result" and message.is_error:
+        measures = (0, 1)
+    else:
+        return None
+    return tool_keys(day_of(message.timestamp), names, tool_name=message.tool_name), measures
+
+
+class Tally:
+    """What one transaction adds to the day rows."""
+
+    def __init__(self) -> None:
+        self.sums: dict[Key, list[int]] = {}
+
+    def add(self, keys: list[Key], measures: tuple[int, ...], times: int = 1) -> None:
+        """Add whole numbers (tokens, nano-dollars) to each of the rows; times=-1 takes them away again."""
+        sums = self.sums
+        for key in keys:
+            row = sums.get(key)
+            if row is None:
+                sums[key] = [times * measure for measure in measures]
+            else:
+                for position, measure in enumerate(measures):
+                    row[position] += times * measure
+
+    def merge(self, other: Tally) -> None:
+        for key, measures in other.sums.items():
+            self.add([key], tuple(measures))
+
+    def flush(self) -> None:
+        """Add the sums to the tables, one statement a table, in order of key."""
+        for table in TABLES:
+            rows = sorted((key.id, key.names, measures) for key, measures in self.sums.items() if key.table is table and any(measures))
+            if not rows:
+                continue
+            prepare_id = table._meta.pk.get_db_prep_value  # type: ignore[union-attr]
+            prepare_day = table._meta.get_field("day").get_db_prep_value  # type: ignore[union-attr]
+            with connection.cursor() as cursor:
+                cursor.executemany(
+                    _upsert(table),
+                    [
+                        (prepare_id(key, connection), prepare_day(names[0], connection), *names[1:], *measures)
+                        for key, names, measures in rows
+                    ],
+                )
+        self.sums.clear()
+
+
+@cache
+def _upsert(table: type[models.Model]) -> str:
+    names, measures = TABLES[table]
+    name = table._meta.db_table
+    columns = ", ".join(("id", *names, *measures))
+    marks = ", ".join(["%s"] * (1 + len(names) + len(measures)))
+    sums = ", ".join(f"{measure} = {name}.{measure} + excluded.{measure}" for measure in measures)
+    return f"INSERT INTO {name} ({columns}) VALUES ({marks}) ON CONFLICT (id) DO UPDATE SET {sums}"
+
+
+def lock_tables() -> None:
+    """Keep other writers from the day rows until the transaction ends, so that records and sums can be compared. A writer that waits adds its
+    sums afterwards; one that has added them is waited for. SQLite's write transaction already excludes the others."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {', '.join(table._meta.db_table for table in TABLES)} IN EXCLUSIVE MODE")
+
+
+def compare_and_replace(counted: Tally, *, dry_run: bool) -> Iterator[tuple[str, str, int, int]]:
+    """Hold the tables against what was counted: yield (row in words, column, cached, counted) for each difference, then write what was counted."""
+    wrong = False
+    expected = {key.id: (key, measures) for key, measures in counted.sums.items() if any(measures)}
+    for table, (names, measures) in TABLES.items():
+        for row in table._default_manager.iterator(chunk_size=5000):
+            cached = [
+                to_nano(value) if column == "cost_usd" else value for column in measures if (value := getattr(row, column)) is not None
+            ]
+            key = Key(table, tuple(getattr(row, column) for column in names))
+            _, true = expected.pop(row.pk, (key, [0] * len(measures))) if key.id == row.pk else (key, [0] * len(measures))
+            for column, old, new in zip(measures, cached, true, strict=True):
+                if old != new:
+                    wrong = True
+                    yield _in_words(key), column, old, new
+    for key, true in expected.values():
+        wrong = True
+        yield from ((_in_words(key), column, 0, new) for column, new in zip(TABLES[key.table][1], true, strict=True) if new)
+    if wrong and not dry_run:
+        for table in TABLES:
+            table._default_manager.all().delete()
+        counted.flush()
+    elif not dry_run:
+        delete_empty()
+
+
+def delete_empty() -> None:
+    """Delete rows that add up to nothing, as removed sessions leave them."""
+    for table, (_, measures) in TABLES.items():
+        table._default_manager.filter(**dict.fromkeys(measures, 0)).delete()
+
+
+def _in_words(key: Key) -> str:
+    return f"{key.table._meta.model_name} {' '.join(str(name) for name in key.names if name)}"
+
+
+_current = threading.local()
+
+
+@contextmanager
+def writing() -> Iterator[Tally]:
+    """Run the block as one transaction and write its day rows at the end of it. Inside another such block: a savepoint of that one, whose
+    sums join the outer tally only when the block succeeds."""
+    outer: Tally | None = getattr(_current, "tally", None)
+    tally = Tally()
+    _current.tally = tally
+    try:
+        with transaction.atomic():
+            yield tally
+            if outer is None and tally.sums:
+                check_time_zone()
+                tally.flush()
+    finally:
+        _current.tally = outer
+    if outer is not None:
+        outer.merge(tally)
+
+
+# --- the business time zone -------------------------------------------------------------------------------------------------------
+
+
+def business_zone() -> ZoneInfo:
+    """Return the zone in which days are cut: TIME_ZONE."""
+    return ZoneInfo(settings.TIME_ZONE)
+
+
+def day_of(moment: datetime) -> date:
+    """Return the business day of an aware time."""
+    return moment.astimezone(business_zone()).date()
+
+
+def day_start(day: date) -> datetime:
+    """Return the first moment of a business day. A midnight that the clocks skip starts the day an hour later: fold=0 gives just that."""
+    return datetime.combine(day, time.min, tzinfo=business_zone())
+
+
+def next_day(day: date) -> date:
+    return day + timedelta(days=1)
+
+
+_checked: set[tuple[str, str]] = set()
+
+
+def check_time_zone() -> None:
+    """Raise WrongTimeZone when the store's days were cut in another zone. Costs a query, once a process and database."""
+    where = (str(connection.settings_dict["NAME"]), settings.TIME_ZONE)
+    if where in _checked:
+        return
+    stored = StoreFact.objects.filter(pk=TIME_ZONE_FACT).values_list("value", flat=True).first()
+    if stored is not None and stored != settings.TIME_ZONE:
+        raise WrongTimeZone(stored, settings.TIME_ZONE)
+    if stored is not None:
+        _checked.add(where)
+
+
+def keep_time_zone(zone: str, *, replace: bool = False) -> None:
+    """Write down the zone in which the days of this store are cut: once, at the first migration, and by `recount --time-zone`."""
+    if replace:
+        StoreFact.objects.update_or_create(pk=TIME_ZONE_FACT, defaults={"value": zone})
+    else:
+        StoreFact.objects.get_or_create(pk=TIME_ZONE_FACT, defaults={"value": zone})
+    _checked.clear()

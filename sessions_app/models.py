@@ -1,0 +1,475 @@
+"""The tables: sessions and what was said in them, what it cost, who has read it, and the day rows that add it up.
+
+Written by `services` alone. Three kinds of columns: facts; cached numbers (under a comment that names their source and the command
+that rebuilds them); and day rows, which `day_rows` keeps in the same transaction as the facts.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.urls import reverse
+
+from sessions_app.money import NanoUSDField
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractUser
+
+KEY_LENGTH = 255  # three of these and a slug stay below the 2,704 bytes that PostgreSQL allows an index row, whatever the script
+MODEL_LENGTH = 255
+PROJECT_LENGTH = 500
+TITLE_LENGTH = 101  # 100 code points and an ellipsis
+
+
+def new_session_id() -> uuid.UUID:
+    """Return a version 7 UUID: new sessions stand together at the end of every index, which random ids would scatter."""
+    milliseconds = time.time_ns() // 1_000_000
+    number = (milliseconds & 0xFFFFFFFFFFFF) << 80 | int.from_bytes(os.urandom(10), "big")
+    return uuid.UUID(int=number & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62)
+
+
+class Channel(models.Model):
+    """The medium a message came through. An operator edits the rows; the slug is fixed once made."""
+
+    slug = models.SlugField(primary_key=True)
+    label = models.CharField(max_length=100)
+    gap_minutes = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="Minutes without a message after which a new session begins. Empty: only a person or the agent closes a session.",
+    )
+    marks_unread = models.BooleanField(
+        default=False, help_text="An assistant's message makes the session unread, although a person may have been there."
+    )
+
+    class Meta:
+        ordering = ["slug"]
+
+    def __str__(self) -> str:
+        return self.label
+
+
+def sees_everything(viewer: AbstractUser | None) -> bool:
+    """Whether this viewer sees every session: staff, and people with view_all_sessions. None = the system itself.
+    Costs a query for the permission, once per user object."""
+    return viewer is None or (viewer.is_active and (viewer.is_staff or viewer.has_perm("sessions_app.view_all_sessions")))
+
+
+class SessionQuerySet(models.QuerySet["Session"]):
+    def visible_to(self, viewer: AbstractUser | None) -> SessionQuerySet:
+        """Keep what this viewer may see: everything, or the sessions under the viewer's own user name. The one place that decides it,
+        with its twin for the day rows, DayRowQuerySet.visible_to."""
+        return self if sees_everything(viewer) else self.filter(user_id=_own_name(viewer))
+
+    def open(self) -> SessionQuerySet:
+        return self.filter(closed_at=None)
+
+    def with_marks_of(self, viewer: AbstractUser) -> SessionQuerySet:
+        """Join this viewer's read mark as `mark` (at most one)."""
+        return self.annotate(mark=models.FilteredRelation("read_marks", condition=Q(read_marks__viewer=viewer)))
+
+    def unread_by(self, viewer: AbstractUser | None) -> SessionQuerySet:
+        """Keep what is unread for this viewer; None: by the shared default. Costs a query for the viewer's watermark."""
+        if viewer is None:
+            return self.filter(unread_since__isnull=False)
+        return self.with_marks_of(viewer).filter(unread_condition(viewer))
+
+
+def _own_name(viewer: AbstractUser | None) -> str:
+    """The user_id under which a viewer's own sessions stand; one that nobody has for a visitor who is not signed in, or was shut out."""
+    return viewer.get_username() if viewer is not None and viewer.is_active and viewer.get_username() else "\x7f nobody"
+
+
+def unread_condition(viewer: AbstractUser) -> Q:
+    """The rule of product.md, Read state, as a condition on `with_marks_of`: later than mark and watermark, or marked unread by the viewer.
+    Costs a query for the watermark."""
+    watermark = ReadWatermark.objects.filter(viewer=viewer).values_list("at", flat=True).first()
+    later = Q(unread_since__isnull=False) & (Q(mark__isnull=True) | Q(mark__is_unread=True) | Q(unread_since__gt=F("mark__at")))
+    by_hand = Q(mark__is_unread=True)
+    if watermark is not None:
+        later &= Q(unread_since__gt=watermark)
+        by_hand &= Q(mark__at__gt=watermark)
+    return later | by_hand
+
+
+class Session(models.Model):
+    """One conversation from opening to close or reset."""
+
+    id = models.UUIDField(primary_key=True, default=new_session_id, editable=False)
+    channel = models.ForeignKey(Channel, on_delete=models.PROTECT, db_index=False)
+    key = models.CharField(
+        max_length=KEY_LENGTH, help_text="What finds the open session again on its channel: a chat id, a thread, a client's own id."
+    )
+    user_id = models.CharField(
+        max_length=KEY_LENGTH,
+        default="admin",
+        help_text="Whose session it is: a name as the agent gave it, with or without an account here.",
+    )
+    title = models.CharField(max_length=TITLE_LENGTH, blank=True)
+    title_is_given = models.BooleanField(default=False, help_text="An agent or a person named it; otherwise the title is the first prompt.")
+    summary = models.TextField(blank=True)
+    triggered_by = models.CharField(
+        max_length=KEY_LENGTH, null=True, blank=True, help_text="The name of the cron job, or __heartbeat__. Empty: a person."
+    )
+    agent = models.CharField(max_length=100, blank=True)
+    agent_session_id = models.CharField(
+        max_length=KEY_LENGTH, blank=True, help_text="The agent's own id of this session, where its log or telemetry named one."
+    )
+    project = models.CharField(max_length=PROJECT_LENGTH, blank=True, help_text="The folder or repository it worked in.")
+    git_branch = models.CharField(max_length=KEY_LENGTH, blank=True)
+    created_at = models.DateTimeField()
+    last_message_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+    archived_at = models.DateTimeField(null=True, blank=True)
+    unread_since = models.DateTimeField(
+        null=True, blank=True, help_text="Empty: read for everyone who has no mark of their own. By our clock, not the sender's."
+    )
+    is_demo = models.BooleanField(default=False)
+    extra = models.JSONField(default=dict, blank=True)
+
+    # cached: from the session's messages, usage records and touch_count; rebuilt by `manage.py recount`
+    message_count = models.PositiveIntegerField(default=0)
+    touch_count = models.PositiveIntegerField(default=0)
+    tool_call_count = models.PositiveIntegerField(default=0)
+    error_count = models.PositiveIntegerField(default=0)
+    total_turns = models.PositiveIntegerField(default=0)
+    unpriced_turns = models.PositiveIntegerField(default=0)
+    last_turn = models.PositiveIntegerField(default=0)
+    input_tokens = models.BigIntegerField(default=0)
+    output_tokens = models.BigIntegerField(default=0)
+    cache_read_tokens = models.BigIntegerField(default=0)
+    cache_write_tokens = models.BigIntegerField(default=0)
+    priced_tokens = models.BigIntegerField(default=0)
+    cost_usd = NanoUSDField(default=Decimal(0))
+    model = models.CharField(
+        max_length=MODEL_LENGTH,
+        blank=True,
+        help_text="Of the newest call of the main thread; of the first call of a sub-agent where there is none.",
+    )
+
+    objects = SessionQuerySet.as_manager()
+
+    class Meta:
+        permissions = [("view_all_sessions", "Can see everybody's sessions")]
+        constraints = [
+            models.UniqueConstraint(fields=["channel", "key", "user_id"], condition=Q(closed_at=None), name="one_open_session"),
+            models.UniqueConstraint(
+                fields=["agent", "agent_session_id"], condition=~Q(agent_session_id=""), name="one_session_per_agent_session_id"
+            ),
+        ]
+        indexes = [
+            # the inbox: newest activity first, archived left out
+            models.Index(F("last_message_at").desc(), F("id").desc(), condition=Q(archived_at=None), name="session_inbox"),
+            # every other state of the list
+            models.Index(F("last_message_at").desc(), F("id").desc(), name="session_by_activity"),
+            # the same for a viewer who sees only their own
+            models.Index(F("user_id"), F("last_message_at").desc(), F("id").desc(), name="session_by_user"),
+            models.Index(F("channel"), F("last_message_at").desc(), F("id").desc(), name="session_by_channel"),
+            # close_stale_sessions; the rail's number of open ones
+            models.Index(fields=["channel", "last_message_at"], condition=Q(closed_at=None), name="session_open"),
+            # the unread counter
+            models.Index(fields=["unread_since"], condition=Q(unread_since__isnull=False), name="session_unread"),
+            # demo --remove
+            models.Index(fields=["id"], condition=Q(is_demo=True), name="session_demo"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or str(self.id)
+
+    def get_absolute_url(self) -> str:
+        return reverse("sessions:detail", args=[self.pk])
+
+    @property
+    def is_closed(self) -> bool:
+        return self.closed_at is not None
+
+    @property
+    def is_archived(self) -> bool:
+        return self.archived_at is not None
+
+    @property
+    def is_read(self) -> bool:
+        """The shared default; a viewer's own state is a query's business."""
+        return self.unread_since is None
+
+    @property
+    def total_input_tokens(self) -> int:
+        return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens
+
+    @property
+    def total_tokens(self) -> int:
+        return self.total_input_tokens + self.output_tokens
+
+    @property
+    def cost_known(self) -> Decimal | None:
+        """The cost, or None where there are calls and none of them has a price."""
+        return None if self.total_turns and self.unpriced_turns == self.total_turns else self.cost_usd
+
+
+class Received(models.Model):
+    """What every stored event has: the sender's time and ours, and the sender's id of it (unique per source, "" = none)."""
+
+    timestamp = models.DateTimeField()
+    received_at = models.DateTimeField()
+    source = models.CharField(max_length=64, blank=True, help_text="Who sent it: an agent's log, a token. Event ids are unique within it.")
+    event_id = models.CharField(max_length=KEY_LENGTH, blank=True)
+    fingerprint = models.BigIntegerField(
+        null=True, editable=False
+    )  # of the body as it was sent; tells a resend from a reused id without comparing long text
+
+    class Meta:
+        abstract = True
+
+
+class Message(Received):
+    """One message of a transcript, append-only. The content is the last column, so that reading the others never walks through it."""
+
+    ROLES = [(role, role) for role in ("user", "assistant", "system", "thinking", "tool_use", "tool_result")]
+
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="messages", db_index=False)
+    role = models.CharField(max_length=12, choices=ROLES)
+    agent = models.CharField(max_length=100, blank=True, help_text="Who wrote it, where that is not the session's agent.")
+    subagent_id = models.CharField(max_length=100, blank=True, help_text="The sub-agent's thread it belongs to; empty: the main thread.")
+    response_id = models.CharField(
+        max_length=KEY_LENGTH, blank=True, help_text="The model call that wrote it; the same as on its usage record."
+    )
+    tool_name = models.CharField(max_length=KEY_LENGTH, blank=True)
+    tool_call_id = models.CharField(max_length=KEY_LENGTH, blank=True)
+    is_error = models.BooleanField(default=False)
+    extra = models.JSONField(default=dict, blank=True)
+    content = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["source", "event_id"], condition=~Q(event_id=""), name="message_event"),
+        ]
+        indexes = [
+            # the transcript in order of storing
+            models.Index(fields=["session", "id"], name="message_by_session"),
+            # the transcript in order of time
+            models.Index(fields=["session", "timestamp", "id"], name="message_by_time"),
+            # a result finds its call, a late call its result
+            models.Index(fields=["session", "tool_call_id"], condition=~Q(tool_call_id=""), name="message_by_tool_call"),
+            # the part-days of by_tool
+            models.Index(fields=["timestamp"], condition=~Q(tool_name=""), name="message_tool_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.pk}"
+
+
+class UsageRecord(Received):
+    """Tokens and cost of one model call. The four counts are disjoint."""
+
+    SOURCES = [(source, source) for source in ("reported", "computed", "unknown")]
+
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="usage", db_index=False)
+    turn = models.PositiveIntegerField()
+    model = models.CharField(max_length=MODEL_LENGTH)
+    provider = models.CharField(max_length=100, blank=True)
+    user_id = models.CharField(max_length=KEY_LENGTH)
+    input_tokens = models.BigIntegerField(help_text="Sent, and neither served nor stored by a cache.")
+    output_tokens = models.BigIntegerField()
+    cache_read_tokens = models.BigIntegerField(default=0)
+    cache_write_tokens = models.BigIntegerField(default=0)
+    cache_write_1h_tokens = models.BigIntegerField(
+        default=0, help_text="The part of the cache writes that is kept for an hour, and costs more."
+    )
+    cost_usd = NanoUSDField(null=True, blank=True)
+    cost_source = models.CharField(max_length=8, choices=SOURCES)
+    subagent_id = models.CharField(max_length=100, blank=True)
+    response_id = models.CharField(max_length=KEY_LENGTH, blank=True)
+    extra = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["source", "event_id"], condition=~Q(event_id=""), name="usage_event"),
+            models.CheckConstraint(
+                condition=Q(cost_source="unknown", cost_usd=None) | (~Q(cost_source="unknown") & Q(cost_usd__isnull=False)),
+                name="usage_cost_has_a_source",
+            ),
+        ]
+        indexes = [
+            # a session's calls in order
+            models.Index(fields=["session", "turn"], name="usage_by_session"),
+            # part-days at the edges of a range
+            models.Index(fields=["timestamp"], name="usage_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"turn {self.turn} of {self.session_id}"
+
+    @property
+    def total_input_tokens(self) -> int:
+        return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens
+
+    @property
+    def total_tokens(self) -> int:
+        return self.total_input_tokens + self.output_tokens
+
+
+class Compaction(Received):
+    """Older messages were summed up into one summary; the originals stay."""
+
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="compactions", db_index=False)
+    trigger = models.CharField(max_length=40)
+    pre_tokens = models.BigIntegerField(default=0)
+    summary = models.TextField(blank=True)
+    messages_compacted = models.PositiveIntegerField(default=0)
+    extra = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["source", "event_id"], condition=~Q(event_id=""), name="compaction_event")]
+        indexes = [models.Index(fields=["session", "timestamp"], name="compaction_by_session")]
+
+    def __str__(self) -> str:
+        return f"{self.trigger} compaction of {self.session_id}"
+
+
+class ReadMark(models.Model):
+    """How one viewer left one session: read as far as `at`, or put back to unread at that time."""
+
+    viewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="read_marks", db_index=False)
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="read_marks")
+    at = models.DateTimeField()
+    is_unread = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["viewer", "session"], name="one_mark_per_viewer")]
+
+    def __str__(self) -> str:
+        return f"{self.viewer_id}: {self.session_id} {'unread' if self.is_unread else 'read'}"
+
+
+class ReadWatermark(models.Model):
+    """Everything up to `at` is read for this viewer: "mark all read" of the whole inbox, in one row."""
+
+    viewer = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="read_watermark")
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.viewer_id}: read until {self.at:%Y-%m-%d %H:%M}"
+
+
+class StoreFact(models.Model):
+    """What the store knows of itself, by name: `time_zone`, in which its days are cut."""
+
+    name = models.CharField(max_length=50, primary_key=True)
+    value = models.CharField(max_length=200)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.value}"
+
+
+class DayRowQuerySet(models.QuerySet[Any]):
+    def visible_to(self, viewer: AbstractUser | None) -> DayRowQuerySet:
+        """Keep the sums of the sessions that this viewer may see; for tables with an owner."""
+        return self if sees_everything(viewer) else self.filter(owner=_own_name(viewer))
+
+
+class DayRow(models.Model):
+    """A sum over one business day and one set of names. id: a digest of day and names, so that one short key finds the row (see day_rows)."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    day = models.DateField()
+
+    objects = DayRowQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+
+class UsageSums(DayRow):
+    """The sums of a day's usage records, of one cost source, so that priced and unpriced ones stay apart."""
+
+    cost_source = models.CharField(max_length=8)
+    turns = models.BigIntegerField(default=0)
+    input_tokens = models.BigIntegerField(default=0)
+    output_tokens = models.BigIntegerField(default=0)
+    cache_read_tokens = models.BigIntegerField(default=0)
+    cache_write_tokens = models.BigIntegerField(default=0)
+    cache_write_1h_tokens = models.BigIntegerField(default=0)
+    cost_usd = NanoUSDField(default=Decimal(0))
+
+    class Meta:
+        abstract = True
+
+
+class UsageDay(UsageSums):
+    """Cached (rebuilt by `manage.py recount`): a day's usage by every name at once. Answers a filtered question, and one owner's."""
+
+    owner = models.CharField(max_length=KEY_LENGTH)  # the session's user_id; user_id is the record's
+    user_id = models.CharField(max_length=KEY_LENGTH)
+    model = models.CharField(max_length=MODEL_LENGTH)
+    channel = models.CharField(max_length=50)
+    agent = models.CharField(max_length=100, blank=True)
+    project = models.CharField(max_length=PROJECT_LENGTH, blank=True)
+    triggered_by = models.CharField(max_length=KEY_LENGTH, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["day"], name="usage_day_by_day"),
+            # a viewer who sees only their own sessions
+            models.Index(fields=["owner", "day"], name="usage_day_by_owner"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.user_id} {self.model}"
+
+
+class UsageDayBy(UsageSums):
+    """Cached (rebuilt by `manage.py recount`): a day's usage by one dimension at a time. Answers the unfiltered question, whose UsageDay rows would be too many."""
+
+    DIMENSIONS = ("owner", "user_id", "model", "channel", "agent", "project", "triggered_by")
+
+    dimension = models.CharField(max_length=12, choices=[(name, name) for name in DIMENSIONS])
+    value = models.CharField(max_length=PROJECT_LENGTH, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["dimension", "day"], name="usage_day_by_dimension")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.dimension} {self.value}"
+
+
+class ToolDay(DayRow):
+    """Cached (rebuilt by `manage.py recount`): a day's tool calls and errors by every name a session has."""
+
+    owner = models.CharField(max_length=KEY_LENGTH)
+    channel = models.CharField(max_length=50)
+    agent = models.CharField(max_length=100, blank=True)
+    project = models.CharField(max_length=PROJECT_LENGTH, blank=True)
+    triggered_by = models.CharField(max_length=KEY_LENGTH, blank=True)
+    tool_name = models.CharField(max_length=KEY_LENGTH)
+    invocations = models.BigIntegerField(default=0)
+    errors = models.BigIntegerField(default=0)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["day"], name="tool_day_by_day"),
+            models.Index(fields=["owner", "day"], name="tool_day_by_owner"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.tool_name}"
+
+
+class ToolDayByName(DayRow):
+    """Cached (rebuilt by `manage.py recount`): a day's calls and errors by tool alone. Answers the unfiltered question."""
+
+    tool_name = models.CharField(max_length=KEY_LENGTH)
+    invocations = models.BigIntegerField(default=0)
+    errors = models.BigIntegerField(default=0)
+
+    class Meta:
+        indexes = [models.Index(fields=["day"], name="tool_day_name_by_day")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.tool_name}"

@@ -1,0 +1,92 @@
+"""What was said in one session, and what it used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from sessions_app.models import Compaction, Message, Session, UsageRecord
+from sessions_app.money import ZERO
+from sessions_app.queries import cursors
+from sessions_app.queries.sessions import get_session
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractUser
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSummary:
+    """A session's totals. Tokens whole; total_input_tokens = uncached input + cache read + cache write; total_cost_usd: dollars, the sum of the
+    priced records; priced_tokens and unpriced_turns say how much of it that is."""
+
+    total_input_tokens: int = 0
+    total_output_tokens: int = 0
+    total_cache_read: int = 0
+    total_cache_write: int = 0
+    total_cost_usd: Decimal = ZERO
+    total_turns: int = 0
+    input_tokens: int = 0
+    priced_tokens: int = 0
+    unpriced_turns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptPage:
+    """items: messages and compactions by time. usage: the model calls by response id, of the messages on this page.
+    next_cursor: None on the last page."""
+
+    items: list[Message | Compaction]
+    usage: dict[str, UsageRecord]
+    next_cursor: str | None
+
+
+def get_messages(session_id: UUID | str, *, viewer: AbstractUser | None = None) -> QuerySet[Message]:
+    """Return the session's messages in order of storing; none for an id that is not there for the viewer."""
+    session = get_session(session_id, viewer=viewer)
+    return Message.objects.none() if session is None else Message.objects.filter(session=session).order_by("pk")
+
+
+def session_usage(session_id: UUID | str, *, viewer: AbstractUser | None = None) -> UsageSummary:
+    """Return the session's totals, from its cached numbers; zeros for an id that is not there for the viewer."""
+    session = get_session(session_id, viewer=viewer)
+    if session is None:
+        return UsageSummary()
+    return UsageSummary(
+        total_input_tokens=session.total_input_tokens,
+        total_output_tokens=session.output_tokens,
+        total_cache_read=session.cache_read_tokens,
+        total_cache_write=session.cache_write_tokens,
+        total_cost_usd=session.cost_usd,
+        total_turns=session.total_turns,
+        input_tokens=session.input_tokens,
+        priced_tokens=session.priced_tokens,
+        unpriced_turns=session.unpriced_turns,
+    )
+
+
+def transcript(session: Session, *, after: str | None = None, limit: int = 200) -> TranscriptPage:
+    """Return one page of the session by time (sub-agents' files and late events come in another order than they were stored).
+    after: the page before's next_cursor. A compaction stands before the messages of its own moment and later."""
+    messages = Message.objects.filter(session=session)
+    place = cursors.decode(after)
+    start: datetime | None = None
+    if place is not None and place[1].isdecimal():
+        start = place[0]
+        messages = messages.filter(Q(timestamp__gt=start) | Q(timestamp=start, pk__gt=int(place[1])), timestamp__gte=start)
+    found = list(messages.order_by("timestamp", "pk")[: limit + 1])
+    more = len(found) > limit
+    del found[limit:]
+    compactions = Compaction.objects.filter(session=session)
+    if start is not None:
+        compactions = compactions.filter(timestamp__gt=start)
+    if more:
+        compactions = compactions.filter(timestamp__lte=found[-1].timestamp)
+    items = sorted([*compactions, *found], key=lambda item: (item.timestamp, isinstance(item, Message), item.pk))
+    responses = {message.response_id for message in found if message.response_id}
+    usage = {record.response_id: record for record in UsageRecord.objects.filter(session=session, response_id__in=responses).order_by("pk")}
+    return TranscriptPage(items, usage, cursors.encode(found[-1].timestamp, found[-1].pk) if more else None)

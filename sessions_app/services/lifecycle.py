@@ -1,0 +1,246 @@
+"""When a session begins, goes on, ends and begins again; and what it is called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.db.models.functions import Greatest
+from django.utils import timezone
+
+from sessions_app import day_rows
+from sessions_app.errors import InvalidSession, SessionAlreadyOpen, SessionNotFound, UnknownChannel
+from sessions_app.models import PROJECT_LENGTH, Channel, Message, Session, UsageRecord
+from sessions_app.services.cleaning import name, storable, title_of
+
+AUTO_CLOSED = "Auto-closed: inactivity"
+HEARTBEAT = "__heartbeat__"
+OF_THE_CHANNEL: Any = object()  # open_session's default gap: the channel row's
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """There is an open session: go on with it."""
+
+    session_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """There is none, or it was idle too long and is now closed (its id is here, so that the caller can export it)."""
+
+    closed_session_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """session: the open one. created: by this call. closed_session_id: the one that was idle too long, closed by this call."""
+
+    session: Session
+    created: bool
+    closed_session_id: UUID | None = None
+
+
+def parse_id(session_id: UUID | str) -> UUID:
+    """Return the id as a UUID. Raises SessionNotFound for what cannot be one."""
+    if isinstance(session_id, UUID):
+        return session_id
+    try:
+        return UUID(str(session_id))
+    except ValueError:
+        raise SessionNotFound(session_id) from None
+
+
+def locked(session_id: UUID | str) -> Session:
+    """Return the session with its channel, locked until the transaction ends (on SQLite every write transaction already excludes the others).
+    Raises SessionNotFound."""
+    found = Session.objects.select_related("channel").select_for_update(of=("self",), no_key=True).filter(pk=parse_id(session_id)).first()
+    if found is None:
+        raise SessionNotFound(session_id)
+    return found
+
+
+def channel_named(slug: str) -> Channel:
+    """Return the channel. Raises UnknownChannel, with those there are."""
+    found = Channel.objects.filter(pk=slug).first() if isinstance(slug, str) and "\x00" not in slug else None
+    if found is None:
+        raise UnknownChannel(slug, Channel.objects.values_list("slug", flat=True))
+    return found
+
+
+def resolve_session(
+    channel: str, key: str, *, gap_minutes: int | None, user_id: str = "admin", now: datetime | None = None
+) -> Continue | New:
+    """Find the open session of (channel, key, user), and close it when it was idle for gap_minutes or longer (None: never).
+    Raises UnknownChannel, InvalidSession."""
+    now = now or timezone.now()
+    with transaction.atomic():
+        return _resolve(channel_named(channel), name(key, "key"), gap_minutes, name(user_id, "user_id"), now)
+
+
+def create_session(
+    channel: str,
+    key: str,
+    *,
+    user_id: str = "admin",
+    triggered_by: str | None = None,
+    agent: str = "",
+    project: str = "",
+    is_demo: bool = False,
+    now: datetime | None = None,
+) -> Session:
+    """Open a new session: read, without messages. triggered_by: a cron job's name or HEARTBEAT; None = a person.
+    Raises UnknownChannel, InvalidSession, SessionAlreadyOpen."""
+    now = now or timezone.now()
+    session = Session(
+        channel=channel_named(channel),
+        key=name(key, "key"),
+        user_id=name(user_id, "user_id"),
+        triggered_by=name(triggered_by, "triggered_by") if triggered_by else None,
+        agent=name(agent, "agent", length=100),
+        project=name(project, "project", length=PROJECT_LENGTH),
+        is_demo=is_demo,
+        created_at=now,
+        last_message_at=now,
+    )
+    try:
+        with transaction.atomic():  # a savepoint, so that the caller's transaction survives the refusal
+            session.save(force_insert=True)
+    except IntegrityError:
+        taken = _open_sessions(session.channel, session.key, session.user_id).values_list("pk", flat=True).first()
+        if taken is None:
+            raise
+        raise SessionAlreadyOpen(taken) from None
+    return session
+
+
+def open_session(
+    channel: str,
+    key: str,
+    *,
+    user_id: str = "admin",
+    triggered_by: str | None = None,
+    gap_minutes: int | None = OF_THE_CHANNEL,
+    agent: str = "",
+    project: str = "",
+    now: datetime | None = None,
+) -> Opened:
+    """Continue the open session of (channel, key, user) or create one, in one step; any number of callers at once get the same one.
+    Raises UnknownChannel, InvalidSession."""
+    now = now or timezone.now()
+    closed: UUID | None = None
+    with transaction.atomic():
+        row = channel_named(channel)
+        gap = row.gap_minutes if gap_minutes is OF_THE_CHANNEL else gap_minutes
+        while True:
+            found = _resolve(row, name(key, "key"), gap, name(user_id, "user_id"), now)
+            if isinstance(found, Continue):
+                return Opened(Session.objects.select_related("channel").get(pk=found.session_id), created=False, closed_session_id=closed)
+            closed = found.closed_session_id or closed
+            try:
+                made = create_session(channel, key, user_id=user_id, triggered_by=triggered_by, agent=agent, project=project, now=now)
+            except SessionAlreadyOpen:
+                continue  # another caller was first, and its session is visible now: the constraint made us wait for it
+            return Opened(made, created=True, closed_session_id=closed)
+
+
+def close_session(session_id: UUID | str, summary: str = "", *, now: datetime | None = None) -> None:
+    """Close the session. Again is harmless: a new summary replaces the old one, the time of closing stays. Raises SessionNotFound."""
+    now = now or timezone.now()
+    pk = parse_id(session_id)
+    summary = storable(summary)
+    with transaction.atomic():
+        closed = Session.objects.filter(pk=pk, closed_at=None).update(closed_at=now, summary=summary)
+        if closed:
+            return
+        again = Session.objects.filter(pk=pk)
+        if not (again.update(summary=summary) if summary else again.exists()):
+            raise SessionNotFound(session_id)
+
+
+def reopen_session(session_id: UUID | str, *, now: datetime | None = None) -> None:
+    """Undo a close; its summary goes with it. An open session stays as it is. Raises SessionNotFound, SessionAlreadyOpen."""
+    with transaction.atomic():
+        session = locked(session_id)
+        if session.closed_at is None:
+            return
+        try:
+            with transaction.atomic():
+                Session.objects.filter(pk=session.pk).update(closed_at=None, summary="")
+        except IntegrityError:
+            taken = _open_sessions(session.channel, session.key, session.user_id).values_list("pk", flat=True).first()
+            if taken is None:
+                raise
+            raise SessionAlreadyOpen(taken) from None
+
+
+def archive_session(session_id: UUID | str, archived: bool = True, *, now: datetime | None = None) -> None:
+    """Take the session out of the list, or bring it back; the first time of archiving stays. Raises SessionNotFound."""
+    now = now or timezone.now()
+    rows = Session.objects.filter(pk=parse_id(session_id))
+    changed = rows.filter(archived_at=None).update(archived_at=now) if archived else rows.update(archived_at=None)
+    if not changed and not rows.exists():
+        raise SessionNotFound(session_id)
+
+
+def touch_session(session_id: UUID | str, *, now: datetime | None = None) -> None:
+    """Count activity that leaves no stored message. Raises SessionNotFound."""
+    now = now or timezone.now()
+    moved = Greatest(F("last_message_at"), now)
+    changed = Session.objects.filter(pk=parse_id(session_id)).update(
+        last_message_at=moved, touch_count=F("touch_count") + 1, message_count=F("message_count") + 1
+    )
+    if not changed:
+        raise SessionNotFound(session_id)
+
+
+def set_title_if_empty(session_id: UUID | str, title: str, *, now: datetime | None = None) -> None:
+    """Name the session, unless it has a name. Raises SessionNotFound."""
+    rows = Session.objects.filter(pk=parse_id(session_id))
+    made = title_of(title)
+    if not (made and rows.filter(title="").update(title=made)) and not rows.exists():
+        raise SessionNotFound(session_id)
+
+
+def set_session_facts(session: Session, **facts: str) -> None:
+    """Fill in what was not known of a locked session: agent, project, git_branch. What is known stays. Moves the day rows along, since they
+    are kept by agent and project; runs inside the caller's `day_rows.writing()`."""
+    before = day_rows.session_names(session)
+    missing = {field: value for field, value in facts.items() if value and not getattr(session, field)}
+    if not missing:
+        return
+    for field, value in missing.items():
+        if field not in ("agent", "project", "git_branch"):
+            raise InvalidSession(f"{field} cannot be filled in later.", field=field)
+        setattr(session, field, value)
+    Session.objects.filter(pk=session.pk).update(**missing)
+    after = day_rows.session_names(session)
+    if before == after or not (session.total_turns or session.tool_call_count or session.error_count):
+        return
+    with day_rows.writing() as tally:
+        for record in UsageRecord.objects.filter(session=session).iterator():
+            tally.add(*day_rows.usage_entry(before, record), times=-1)
+            tally.add(*day_rows.usage_entry(after, record))
+        for message in Message.objects.filter(session=session, role__in=("tool_use", "tool_result")).defer("content").iterator():
+            if entry := day_rows.tool_entry(before, message):
+                tally.add(*entry, times=-1)
+            if entry := day_rows.tool_entry(after, message):
+                tally.add(*entry)
+
+
+def _open_sessions(channel: Channel, key: str, user_id: str) -> Any:
+    return Session.objects.filter(channel=channel, key=key, user_id=user_id, closed_at=None)
+
+
+def _resolve(channel: Channel, key: str, gap_minutes: int | None, user_id: str, now: datetime) -> Continue | New:
+    session = _open_sessions(channel, key, user_id).select_for_update(no_key=True).only("id", "last_message_at").first()
+    if session is None:
+        return New(None)
+    if gap_minutes is None or now - session.last_message_at < timedelta(minutes=gap_minutes):
+        return Continue(session.pk)
+    Session.objects.filter(pk=session.pk, closed_at=None).update(closed_at=now, summary=AUTO_CLOSED)
+    return New(session.pk)

@@ -1,0 +1,267 @@
+"""What the operator's commands do to many sessions at once: close the stale ones, rebuild cached numbers, remove the demo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Count, F, Max, OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Coalesce, TruncDate
+from django.utils import timezone
+
+from sessions_app import day_rows
+from sessions_app.models import Channel, Message, Session, UsageRecord
+from sessions_app.services.lifecycle import AUTO_CLOSED, channel_named
+
+BATCH = 500  # sessions in one transaction: well below 100 ms of write lock
+Stop = Callable[[], bool]
+
+
+def never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class CloseResult:
+    """session_ids: what was closed, or would be. stopped: whether the caller asked to stop before the end."""
+
+    session_ids: list[UUID]
+    by_channel: dict[str, int]
+    stopped: bool
+
+
+def close_stale_sessions(
+    *,
+    channel: str | None = None,
+    older_than_minutes: int | None = None,
+    dry_run: bool = False,
+    should_stop: Stop = never,
+    now: datetime | None = None,
+) -> CloseResult:
+    """Close open sessions idle for their channel's gap or longer, with the summary of resolve_session.
+    older_than_minutes: this instead of each channel's gap, and then channels without a gap too. In batches, each in its own transaction; two runs at
+    once close each session once. Raises UnknownChannel."""
+    now = now or timezone.now()
+    channels = [channel_named(channel)] if channel else list(Channel.objects.all())
+    closed: list[UUID] = []
+    by_channel: dict[str, int] = {}
+    for row in channels:
+        gap = row.gap_minutes if older_than_minutes is None else older_than_minutes
+        if gap is None:
+            continue
+        stale = Session.objects.filter(channel=row, closed_at=None, last_message_at__lte=now - timedelta(minutes=gap)).order_by(
+            "last_message_at", "pk"
+        )
+        if dry_run:
+            found = list(stale.values_list("pk", flat=True))
+            closed += found
+            by_channel[row.slug] = len(found)
+            continue
+        while True:
+            if should_stop():
+                return CloseResult(closed, by_channel, stopped=True)
+            with transaction.atomic():
+                some = list(
+                    stale.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked).values_list("pk", flat=True)[
+                        :BATCH
+                    ]
+                )
+                # A session that spoke again after it was chosen is not stale any more: the filter is asked once more while it is locked.
+                stale.order_by().filter(pk__in=some).update(closed_at=now, summary=AUTO_CLOSED)
+            if not some:
+                break
+            closed += some
+            by_channel[row.slug] = by_channel.get(row.slug, 0) + len(some)
+    return CloseResult(closed, by_channel, stopped=False)
+
+
+def remove_demo(*, should_stop: Stop = never, progress: Callable[[int], None] | None = None) -> int:
+    """Delete the demo sessions with all that belongs to them, and take their numbers out of the day rows. Returns how many."""
+    removed = 0
+    while not should_stop():
+        with day_rows.writing() as tally:
+            some = list(Session.objects.filter(is_demo=True).order_by("pk")[:BATCH])
+            if not some:
+                break
+            names = {session.pk: day_rows.session_names(session) for session in some}
+            for record in UsageRecord.objects.filter(session__in=some).iterator():
+                tally.add(*day_rows.usage_entry(names[record.session_id], record), times=-1)
+            for message in (
+                Message.objects.filter(session__in=some, role__in=("tool_use", "tool_result")).defer("content", "extra").iterator()
+            ):
+                if entry := day_rows.tool_entry(names[message.session_id], message):
+                    tally.add(*entry, times=-1)
+            Session.objects.filter(pk__in=list(names)).delete()
+        removed += len(some)
+        if progress:
+            progress(removed)
+    day_rows.delete_empty()
+    return removed
+
+
+# --- recount --------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A cached number that was wrong. where: the table, and the row in words."""
+
+    where: str
+    column: str
+    cached: object
+    counted: object
+
+
+@dataclass(slots=True)
+class RecountResult:
+    """differences: what was wrong, the first MAX_DIFFERENCES of them; total: how many there were."""
+
+    sessions: int = 0
+    day_rows: int = 0
+    total: int = 0
+    differences: list[Difference] = field(default_factory=list)
+
+    def note(self, difference: Difference) -> None:
+        self.total += 1
+        if len(self.differences) < MAX_DIFFERENCES:
+            self.differences.append(difference)
+
+
+MAX_DIFFERENCES = 1000
+SESSION_NUMBERS = (
+    "message_count",
+    "tool_call_count",
+    "error_count",
+    "total_turns",
+    "unpriced_turns",
+    "last_turn",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "priced_tokens",
+    "cost_usd",
+    "model",
+)
+
+
+def recount(*, time_zone: str | None = None, dry_run: bool = False, progress: Callable[[int], None] | None = None) -> RecountResult:
+    """Rebuild every cached number from the records, and say what differed. time_zone: cut the days anew in this zone, and keep it in the store.
+    Writers may go on meanwhile: each batch of sessions, and then the day tables, are locked while they are compared.
+    Raises WrongTimeZone when the store's zone is another than TIME_ZONE and none is given."""
+    if time_zone is None:
+        day_rows.check_time_zone()
+    result = RecountResult()
+    for some in _batches_of_sessions():
+        with transaction.atomic():
+            _recount_sessions(some, result, dry_run)
+        result.sessions += len(some)
+        if progress:
+            progress(result.sessions)
+    with transaction.atomic():
+        _recount_day_rows(ZoneInfo(time_zone or settings.TIME_ZONE), result, dry_run)
+        if time_zone and not dry_run:
+            day_rows.keep_time_zone(time_zone, replace=True)
+    return result
+
+
+def _batches_of_sessions() -> Iterator[list[UUID]]:
+    last: UUID | None = None
+    while True:
+        rows = Session.objects.order_by("pk")
+        some = list((rows.filter(pk__gt=last) if last else rows).values_list("pk", flat=True)[:BATCH])
+        if not some:
+            return
+        yield some
+        last = some[-1]
+
+
+def _recount_sessions(ids: list[UUID], result: RecountResult, dry_run: bool) -> None:
+    sessions = list(Session.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk"))
+    said = {
+        row["session_id"]: row
+        for row in Message.objects.filter(session_id__in=ids)
+        .values("session_id")
+        .annotate(
+            count=Count("pk"), calls=Count("pk", filter=Q(role="tool_use")), errors=Count("pk", filter=Q(role="tool_result", is_error=True))
+        )
+        .order_by()
+    }
+    main = UsageRecord.objects.filter(session=OuterRef("session"), subagent_id="").order_by("-pk").values("model")[:1]
+    first = UsageRecord.objects.filter(session=OuterRef("session")).order_by("pk").values("model")[:1]
+    priced = Q(cost_usd__isnull=False)
+    spent = {
+        row["session_id"]: row
+        for row in UsageRecord.objects.filter(session_id__in=ids)
+        .values("session_id")
+        .annotate(
+            total_turns=Count("pk"),
+            unpriced_turns=Count("pk", filter=~priced),
+            last=Max("turn"),
+            input=Sum("input_tokens"),
+            output=Sum("output_tokens"),
+            cache_read=Sum("cache_read_tokens"),
+            cache_write=Sum("cache_write_tokens"),
+            priced=Sum(F("input_tokens") + F("output_tokens") + F("cache_read_tokens") + F("cache_write_tokens"), filter=priced),
+            cost=Sum("cost_usd"),
+            newest=Coalesce(Subquery(main), Subquery(first)),
+        )
+        .order_by()
+    }
+    for session in sessions:
+        words, money = said.get(session.pk, {}), spent.get(session.pk, {})
+        counted = {
+            "message_count": words.get("count", 0) + session.touch_count,
+            "tool_call_count": words.get("calls", 0),
+            "error_count": words.get("errors", 0),
+            "total_turns": money.get("total_turns", 0),
+            "unpriced_turns": money.get("unpriced_turns", 0),
+            "last_turn": money.get("last", 0),
+            "input_tokens": money.get("input", 0),
+            "output_tokens": money.get("output", 0),
+            "cache_read_tokens": money.get("cache_read", 0),
+            "cache_write_tokens": money.get("cache_write", 0),
+            "priced_tokens": money.get("priced") or 0,
+            "cost_usd": money.get("cost") or 0,
+            "model": money.get("newest", ""),
+        }
+        wrong = {column: value for column, value in counted.items() if getattr(session, column) != value}
+        for column, value in wrong.items():
+            result.note(Difference(f"session {session.pk}", column, getattr(session, column), value))
+        if wrong and not dry_run:
+            Session.objects.filter(pk=session.pk).update(**wrong)
+
+
+def _recount_day_rows(zone: ZoneInfo, result: RecountResult, dry_run: bool) -> None:
+    day_rows.lock_tables()
+    counted = day_rows.Tally()
+    names = ("session__user_id", "session__channel_id", "session__agent", "session__project", "session__triggered_by")
+    usage = (
+        UsageRecord.objects.annotate(day=TruncDate("timestamp", tzinfo=zone))
+        .values_list("day", *names, "user_id", "model", "cost_source")
+        .annotate(*(Sum(column) for column in day_rows.USAGE_MEASURES[1:]), turns=Count("pk"))
+        .order_by()
+    )
+    for day, *columns in usage.iterator(chunk_size=5000):
+        *session_names, user_id, model, cost_source, input_, output, cache_read, cache_write, cache_write_1h, cost, turns = columns
+        keys = day_rows.usage_keys(day, (*session_names[:4], session_names[4] or ""), user_id=user_id, model=model, cost_source=cost_source)
+        counted.add(keys, (turns, input_, output, cache_read, cache_write, cache_write_1h, day_rows.to_nano(cost or 0)))
+    is_call, is_error = Q(role="tool_use"), Q(role="tool_result", is_error=True)
+    tools = (
+        Message.objects.filter(is_call | is_error)
+        .annotate(day=TruncDate("timestamp", tzinfo=zone))
+        .values_list("day", *names, "tool_name")
+        .annotate(calls=Count("pk", filter=is_call), errors=Count("pk", filter=is_error))
+        .order_by()
+    )
+    for day, *columns in tools.iterator(chunk_size=5000):
+        *session_names, tool_name, calls, errors = columns
+        counted.add(day_rows.tool_keys(day, (*session_names[:4], session_names[4] or ""), tool_name=tool_name), (calls, errors))
+    result.day_rows = len(counted.sums)
+    for where, column, cached, true in day_rows.compare_and_replace(counted, dry_run=dry_run):
+        result.note(Difference(where, column, cached, true))
