@@ -12,7 +12,7 @@ from sessions_app.queries.sessions import (
     session_row,
     unread_count,
 )
-from sessions_app.queries.transcripts import TranscriptPage, UsageSummary, get_messages, session_usage, transcript
+from sessions_app.queries.transcripts import TranscriptPage, UsageSummary, get_message, get_messages, session_usage, transcript
 
 __all__ = [
     "STATES",
@@ -28,6 +28,7 @@ __all__ = [
     "UsageSummary",
     "UserCost",
     "cost_overview",
+    "get_message",
     "get_messages",
     "get_session",
     "list_sessions",

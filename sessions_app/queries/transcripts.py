@@ -51,6 +51,11 @@ def get_messages(session_id: UUID | str, *, viewer: AbstractUser | None = None) 
     return Message.objects.none() if session is None else Message.objects.filter(session=session).order_by("pk")
 
 
+def get_message(session: Session, message_id: int) -> Message | None:
+    """Return one message of this session, with its whole text."""
+    return Message.objects.filter(session=session, pk=message_id).first()
+
+
 def session_usage(session_id: UUID | str, *, viewer: AbstractUser | None = None) -> UsageSummary:
     """Return the session's totals, from its cached numbers; zeros for an id that is not there for the viewer."""
     session = get_session(session_id, viewer=viewer)
