@@ -48,7 +48,7 @@ class PackageFileFinder(BaseFinder):
         found = package_file(path)
         if find_all:
             return [found] if found else []
-        return found
+        return found or []  # Django takes None for one more place where it is
 
     def list(self, ignore_patterns: Iterable[str] | None) -> Iterator[tuple[str, FileSystemStorage]]:
         for name in settings.PACKAGE_STATIC_FILES:

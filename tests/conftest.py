@@ -148,7 +148,9 @@ def page(page: Any) -> Iterator[Any]:
     page.set_default_timeout(10_000)  # ms
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(f"script error: {error}"))
-    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}") if message.type in ("error", "warning") else None)
+    page.on(
+        "console", lambda message: complaints.append(f"{message.type}: {message.text}") if message.type in ("error", "warning") else None
+    )
     page.complaints = complaints
     yield page
     assert not complaints, complaints

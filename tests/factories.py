@@ -25,7 +25,9 @@ def make_user(name: str = "alice", *, staff: bool = False, permissions: list[str
     return user
 
 
-def make_session(channel: str = "main", key: str = "k", *, user_id: str = "alice", now: datetime = T0, messages: int = 0, **fields: Any) -> Session:
+def make_session(
+    channel: str = "main", key: str = "k", *, user_id: str = "alice", now: datetime = T0, messages: int = 0, **fields: Any
+) -> Session:
     """An open session with so many messages, user and assistant in turn, a minute apart. fields: any column, written as it is."""
     triggered_by = fields.pop("triggered_by", None)
     session = services.create_session(channel, key, user_id=user_id, triggered_by=triggered_by, now=now)
@@ -38,6 +40,16 @@ def make_session(channel: str = "main", key: str = "k", *, user_id: str = "alice
     return session
 
 
-def make_usage(session: Session, *, model: str = "claude-sonnet-4-5", input_tokens: int = 1000, output_tokens: int = 100, when: datetime = T0, **fields: Any) -> Any:
+def make_usage(
+    session: Session,
+    *,
+    model: str = "claude-sonnet-4-5",
+    input_tokens: int = 1000,
+    output_tokens: int = 100,
+    when: datetime = T0,
+    **fields: Any,
+) -> Any:
     """One usage record of a model with a known price."""
-    return services.record_usage(session.id, model=model, input_tokens=input_tokens, output_tokens=output_tokens, timestamp=when, now=when, **fields)
+    return services.record_usage(
+        session.id, model=model, input_tokens=input_tokens, output_tokens=output_tokens, timestamp=when, now=when, **fields
+    )

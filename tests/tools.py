@@ -19,7 +19,12 @@ from pathlib import Path
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_PATHS = ("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome", "/Applications/Chromium.app/Contents/MacOS/Chromium")
-POSTGRESQL_FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/local/opt/postgresql*/bin")
+POSTGRESQL_FOLDERS = (
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/opt/homebrew/opt/postgresql*/bin",
+    "/usr/local/opt/postgresql*/bin",
+)
 
 
 def find_chromium() -> str | None:
@@ -68,7 +73,13 @@ def postgresql_server(folder: Path) -> Iterator[None]:
         if made.returncode:
             raise RuntimeError(f"initdb failed: {log.read_text(errors='replace')[-500:]}")
         # Nothing here has to survive a power cut. 64 processes at once are one of the tests.
-        options = {"listen_addresses": "", "unix_socket_directories": folder, "fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+        options = {
+            "listen_addresses": "",
+            "unix_socket_directories": folder,
+            "fsync": "off",
+            "full_page_writes": "off",
+            "synchronous_commit": "off",
+        }
         options |= {"max_connections": "200", "shared_buffers": "64MB", "autovacuum": "off"}
         server = subprocess.Popen(
             [programs / "postgres", "-D", cluster, *(word for name, value in options.items() for word in ("-c", f"{name}={value}"))],

@@ -18,7 +18,9 @@ class Command(BaseCommand):
     help = "Make the operator `admin` when there is no user, print their sign-in link, and fill an empty store with demo sessions."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--base-url", default="http://127.0.0.1:8000", metavar="URL", help="where the site is reached (default %(default)s)")
+        parser.add_argument(
+            "--base-url", default="http://127.0.0.1:8000", metavar="URL", help="where the site is reached (default %(default)s)"
+        )
         parser.add_argument("--no-demo", action="store_true", help="leave an empty store empty")
 
     def handle(self, *args: Any, **options: Any) -> None:

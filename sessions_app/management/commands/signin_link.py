@@ -15,12 +15,16 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user", metavar="USER", help="user name")
-        parser.add_argument("--base-url", default="http://127.0.0.1:8000", metavar="URL", help="where the site is reached (default %(default)s)")
+        parser.add_argument(
+            "--base-url", default="http://127.0.0.1:8000", metavar="URL", help="where the site is reached (default %(default)s)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         user = User.objects.filter(username=options["user"]).first()
         if user is None:
-            raise CommandError(f"There is no user {options['user']!r}. Make one: manage.py createsuperuser --username NAME, or in the admin.")
+            raise CommandError(
+                f"There is no user {options['user']!r}. Make one: manage.py createsuperuser --username NAME, or in the admin."
+            )
         if not user.is_active:
             raise CommandError(f"The user {user.username} is switched off (is_active) and cannot sign in.")
         self.stdout.write(options["base_url"].rstrip("/") + link_path(user))
