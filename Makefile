@@ -16,13 +16,18 @@ SKIPPED := $(VENV)/skipped.log
 # what a site behind HTTPS on its own domain is started with
 DEPLOYED := HTTPS=1 BEHIND_PROXY=1 HSTS_SECONDS=31536000 HSTS_WHOLE_DOMAIN=1 ALLOWED_HOSTS=sessions.example.com
 
+# Collecting and compressing takes ten seconds: only when something that goes in has changed.
+STATIC = made=$$(cat requirements.txt sessionsite/settings.py $$(find static -type f | sort) | cksum); stamp="$${DATA_DIR:-var}/static.made-from"; \
+	[ "$$made" = "$$(cat "$$stamp" 2>/dev/null)" ] || { echo 'Compressing the static files ...'; \
+	$(PY) manage.py collectstatic --no-input --verbosity 0 && echo "$$made" > "$$stamp"; }
+
 .PHONY: run test lint format types checks test-sqlite test-browser test-postgresql bench screenshots requirements clean venv venv-dev tools
 
 run: venv
 	@$(PY) manage.py migrate --verbosity 0
-	@$(PY) manage.py collectstatic --no-input --verbosity 0
+	@$(STATIC)
 	@$(PY) manage.py first_run --base-url "http://$(HOST):$(PORT)"
-	@exec $(VENV)/bin/gunicorn --config sessionsite/gunicorn.conf.py
+	@exec $(PY) -m gunicorn --config sessionsite/gunicorn.conf.py
 
 test: venv-dev tools
 	@rm -f $(SKIPPED)
@@ -30,17 +35,17 @@ test: venv-dev tools
 	@if [ -s $(SKIPPED) ]; then printf '\n!!! NOT EVERYTHING WAS TESTED. Skipped:\n'; sed 's/^/!!!   /' $(SKIPPED); else printf '\nAll passed, nothing skipped.\n'; fi
 
 lint: venv-dev
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 	$(VENV)/bin/djade --target-version 5.2 --check $$(find templates -name '*.html')
 
 format: venv-dev
-	$(VENV)/bin/ruff check --fix .
-	$(VENV)/bin/ruff format .
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
 	-$(VENV)/bin/djade --target-version 5.2 $$(find templates -name '*.html')
 
 types: venv-dev
-	$(VENV)/bin/mypy
+	$(PY) -m mypy
 
 # In a data folder of its own: looking at the settings must not touch the site's.
 checks: venv-dev
@@ -66,7 +71,7 @@ screenshots: venv-dev tools
 # The pinned files, from the two short lists.
 requirements: venv-dev
 	@$(PIP) install uv
-	@for name in requirements requirements-dev; do $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	@for name in requirements requirements-dev; do $(PY) -m uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--no-header --no-emit-index-url $(UPGRADE) $$name.in -o $$name.txt || exit 1; done
 
 # What can be built again. Never the data.

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
-from django.contrib.auth.models import AbstractBaseUser, User
+from django.contrib.auth.models import User
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.contrib.auth.views import redirect_to_login
 from django.db.models.functions import Now
@@ -23,7 +23,7 @@ from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 class SignInRequired(LoginRequiredMiddleware):
     """Send whoever is not signed in to the sign-in page; htmx as a whole page, or the form would land inside a table cell."""
 
-    def handle_no_permission(self, request: HttpRequest, view_func: Any) -> HttpResponse:
+    def handle_no_permission(self, request: HttpRequest, view_func: Any) -> HttpResponse:  # type: ignore[override]
         response = super().handle_no_permission(request, view_func)
         if not request.headers.get("HX-Request"):
             return response
@@ -37,8 +37,8 @@ class SignInRequired(LoginRequiredMiddleware):
 def client_address(request: HttpRequest) -> str:
     """The address that asks: the peer, or what the proxy wrote. A proxy appends, so only the last entry is its word."""
     if settings.BEHIND_PROXY and (forwarded := request.META.get("HTTP_X_FORWARDED_FOR", "")):
-        return forwarded.rpartition(",")[2].strip()
-    return request.META.get("REMOTE_ADDR", "")
+        return str(forwarded).rpartition(",")[2].strip()
+    return str(request.META.get("REMOTE_ADDR", ""))
 
 
 class LinkToken(PasswordResetTokenGenerator):
@@ -47,7 +47,7 @@ class LinkToken(PasswordResetTokenGenerator):
 
     key_salt = "sessions_app.signin.LinkToken"
 
-    def _make_hash_value(self, user: AbstractBaseUser, timestamp: int) -> str:
+    def _make_hash_value(self, user: User, timestamp: int) -> str:
         last = user.last_login.isoformat() if user.last_login else ""
         return f"{super()._make_hash_value(user, timestamp)}{last}"
 

@@ -48,7 +48,7 @@ def env_choice(name: str, default: str, choices: dict[str, Any]) -> Any:
 
 
 def env_bool(name: str, default: bool = False) -> bool:
-    return env_choice(name, "1" if default else "0", {"0": False, "1": True, "off": False, "on": True, "false": False, "true": True})
+    return bool(env_choice(name, "1" if default else "0", {"0": False, "1": True, "off": False, "on": True, "false": False, "true": True}))
 
 
 def env_int(name: str, default: int, least: int, most: int) -> int:
