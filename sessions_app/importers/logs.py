@@ -19,6 +19,10 @@ from typing import Any
 from sessions_app.events import Event
 
 
+class NoLogsFound(Exception):
+    """A path given to an importer does not exist or holds no log of a known agent; the text says which."""
+
+
 @dataclass(slots=True, kw_only=True)
 class SessionFacts:
     """What a log says of its session as a whole. "" = not said. title: the agent's own title, better than the first prompt's."""
