@@ -21,6 +21,8 @@ from sessions_app.rendering import Diff, Shown
 IDLE = timedelta(minutes=30)
 # Characters of Markdown rendered on one page; what comes after is shown as plain text. Bounds the time a hostile transcript can take.
 PAGE_PROSE = 400_000
+# A prompt longer than this is folded: it is a pasted log more often than prose.
+LONG_PROMPT = 6_000
 # Characters of a tool's telling argument on its one line.
 ARGUMENT_LIMIT = 200
 
@@ -82,6 +84,10 @@ class Prompt:
     message: Message
     text: Shown
     line: str  # the first words, for the outline
+
+    @property
+    def is_long(self) -> bool:
+        return self.text.total > LONG_PROMPT
 
 
 @dataclass(slots=True)
