@@ -19,6 +19,7 @@ from sessions_app.models import Channel, Message, Session, UsageRecord
 from sessions_app.services.lifecycle import AUTO_CLOSED, channel_named
 
 BATCH = 500  # sessions in one transaction: well below 100 ms of write lock
+MAX_GAP_MINUTES = 100 * 366 * 24 * 60  # a longer gap is never over, and would reach back before the calendar begins
 Stop = Callable[[], bool]
 
 
@@ -54,9 +55,9 @@ def close_stale_sessions(
         gap = row.gap_minutes if older_than_minutes is None else older_than_minutes
         if gap is None:
             continue
-        stale = Session.objects.filter(channel=row, closed_at=None, last_message_at__lte=now - timedelta(minutes=gap)).order_by(
-            "last_message_at", "pk"
-        )
+        stale = Session.objects.filter(
+            channel=row, closed_at=None, last_message_at__lte=now - timedelta(minutes=min(gap, MAX_GAP_MINUTES))
+        ).order_by("last_message_at", "pk")
         if dry_run:
             found = list(stale.values_list("pk", flat=True))
             closed += found
@@ -119,11 +120,12 @@ class Difference:
 
 @dataclass(slots=True)
 class RecountResult:
-    """differences: what was wrong, the first MAX_DIFFERENCES of them; total: how many there were."""
+    """differences: what was wrong, the first MAX_DIFFERENCES of them; total: how many there were. stopped: the caller asked to stop before the end."""
 
     sessions: int = 0
     day_rows: int = 0
     total: int = 0
+    stopped: bool = False
     differences: list[Difference] = field(default_factory=list)
 
     def note(self, difference: Difference) -> None:
@@ -150,7 +152,9 @@ SESSION_NUMBERS = (
 )
 
 
-def recount(*, time_zone: str | None = None, dry_run: bool = False, progress: Callable[[int], None] | None = None) -> RecountResult:
+def recount(
+    *, time_zone: str | None = None, dry_run: bool = False, should_stop: Stop = never, progress: Callable[[int], None] | None = None
+) -> RecountResult:
     """Rebuild every cached number from the records, and say what differed. time_zone: cut the days anew in this zone, and keep it in the store.
     Writers may go on meanwhile: each batch of sessions, and then the day tables, are locked while they are compared.
     Raises WrongTimeZone when the store's zone is another than TIME_ZONE and none is given."""
@@ -158,6 +162,9 @@ def recount(*, time_zone: str | None = None, dry_run: bool = False, progress: Ca
         day_rows.check_time_zone()
     result = RecountResult()
     for some in _batches_of_sessions():
+        if should_stop():
+            result.stopped = True
+            return result
         with transaction.atomic():
             _recount_sessions(some, result, dry_run)
         result.sessions += len(some)
