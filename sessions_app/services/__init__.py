@@ -4,11 +4,13 @@ from sessions_app.services.lifecycle import (
     AUTO_CLOSED,
     HEARTBEAT,
     Continue,
+    LoggedSession,
     New,
     Opened,
     archive_session,
     close_session,
     create_session,
+    open_logged_sessions,
     open_session,
     reopen_session,
     resolve_session,
@@ -18,7 +20,7 @@ from sessions_app.services.lifecycle import (
 )
 from sessions_app.services.maintenance import CloseResult, Difference, RecountResult, close_stale_sessions, recount, remove_demo
 from sessions_app.services.read_state import mark_all_read, mark_read
-from sessions_app.services.transcript import Refusal, StoreResult, record_compaction, record_usage, save_message, store_events
+from sessions_app.services.transcript import Refusal, StoreResult, record_compaction, record_usage, save_message, store_batch, store_events
 
 __all__ = [
     "AUTO_CLOSED",
@@ -26,6 +28,7 @@ __all__ = [
     "CloseResult",
     "Continue",
     "Difference",
+    "LoggedSession",
     "New",
     "Opened",
     "RecountResult",
@@ -37,6 +40,7 @@ __all__ = [
     "create_session",
     "mark_all_read",
     "mark_read",
+    "open_logged_sessions",
     "open_session",
     "record_compaction",
     "record_usage",
@@ -47,6 +51,7 @@ __all__ = [
     "save_message",
     "set_session_facts",
     "set_title_if_empty",
+    "store_batch",
     "store_events",
     "touch_session",
 ]

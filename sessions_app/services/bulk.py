@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -23,14 +23,14 @@ def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
 
 
 def insert_rows(rows: Sequence[models.Model]) -> None:
-    """Insert unsaved rows of one model; their primary keys stay unknown."""
+    """Insert unsaved rows of one model; a primary key that the database numbers stays unknown."""
     columns, getter, converters = _plan(type(rows[0]), connection.vendor)
     values = [
         tuple([value if convert is None else convert(value) for value, convert in zip(getter(row), converters, strict=True)])
         for row in rows
     ]
     table = connection.ops.quote_name(rows[0]._meta.db_table)
-    head = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
+    head = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "  # noqa: S608  # names of our own columns
     marks = f"({', '.join(['%s'] * len(columns))})"
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
@@ -40,19 +40,38 @@ def insert_rows(rows: Sequence[models.Model]) -> None:
             cursor.executemany(head + marks, values)
 
 
+def update_rows(rows: Sequence[models.Model], columns: tuple[str, ...]) -> None:
+    """Write these columns of saved rows of one model, which the caller holds locked."""
+    if not rows:
+        return
+    model = type(rows[0])
+    if len(rows) == 1:
+        model._default_manager.filter(pk=rows[0].pk).update(**{column: getattr(rows[0], column) for column in columns})
+        return
+    fields = [*(model._meta.get_field(column) for column in columns), model._meta.pk]
+    getter, converters = attrgetter(*[field.attname for field in fields]), [_converter(field) for field in fields]
+    values = [
+        tuple([value if convert is None else convert(value) for value, convert in zip(getter(row), converters, strict=True)])
+        for row in rows
+    ]
+    assignments = ", ".join(f"{field.column} = %s" for field in fields[:-1])
+    table = connection.ops.quote_name(model._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.executemany(f"UPDATE {table} SET {assignments} WHERE {fields[-1].column} = %s", values)  # noqa: S608  # names of our own columns
+
+
 @cache
 def _plan(model: type[models.Model], vendor: str) -> tuple[list[str], Callable[[Any], tuple[Any, ...]], list[Callable[[Any], Any] | None]]:
     """Return the columns, a getter of their values from a row, and what each value must go through for this database (None: nothing)."""
-    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
+    fields = [field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField)]
     return [field.column for field in fields], attrgetter(*[field.attname for field in fields]), [_converter(field) for field in fields]
 
 
 def _converter(field: models.Field[Any, Any]) -> Callable[[Any], Any] | None:
     target = field.target_field if isinstance(field, models.ForeignKey) else field
-    if isinstance(target, models.CharField | models.TextField | models.BooleanField):
-        return None
-    if isinstance(target, models.IntegerField):
+    if isinstance(target, models.CharField | models.TextField | models.BooleanField | models.IntegerField):
         return None
     if isinstance(target, models.JSONField):
         return lambda value: json.dumps(value, ensure_ascii=False) if value else "{}"
-    return lambda value: target.get_db_prep_save(value, connection)
+    # The same few times and ids come again and again in a batch, and the field's own conversion is slow.
+    return lru_cache(maxsize=1024)(lambda value: target.get_db_prep_save(value, connection))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 import regex
 
@@ -62,9 +62,14 @@ def aware(moment: object, field: str, error: type[SessionError]) -> datetime:
     """Return an aware time between 1970 and 9000. Raises `error` for anything else."""
     if not isinstance(moment, datetime) or moment.tzinfo is None or moment.utcoffset() is None:
         raise error(f"{field} needs a time zone: send it as UTC, for example 2026-09-01T12:00:00Z.", field=field)
-    if not EARLIEST <= moment < LATEST:
+    if not is_storable_time(moment):
         raise error(f"{field} lies outside the years 1970 to 8999: {moment.isoformat()}.", field=field)
     return moment
+
+
+def is_storable_time(moment: datetime | None) -> TypeGuard[datetime]:
+    """Tell whether a time is aware and every zone can turn it into a day."""
+    return moment is not None and moment.tzinfo is not None and EARLIEST <= moment < LATEST
 
 
 def title_of(text: str) -> str:

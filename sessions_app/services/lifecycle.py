@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,8 +14,9 @@ from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from sessions_app import day_rows
-from sessions_app.errors import InvalidSession, SessionAlreadyOpen, SessionNotFound, UnknownChannel
-from sessions_app.models import PROJECT_LENGTH, Channel, Message, Session, UsageRecord
+from sessions_app.errors import InvalidSession, SessionAlreadyOpen, SessionError, SessionNotFound, UnknownChannel
+from sessions_app.models import KEY_LENGTH, PROJECT_LENGTH, Channel, Message, Session, UsageRecord
+from sessions_app.services.bulk import LOOKUP_SIZE, chunks, insert_rows
 from sessions_app.services.cleaning import name, storable, title_of
 
 AUTO_CLOSED = "Auto-closed: inactivity"
@@ -45,6 +47,17 @@ class Opened:
     closed_session_id: UUID | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedSession:
+    """What an agent's log says of one of its sessions. agent_session_id: the agent's own id. started_at: aware."""
+
+    agent_session_id: str
+    project: str = ""
+    git_branch: str = ""
+    title: str = ""
+    started_at: datetime | None = None
+
+
 def parse_id(session_id: UUID | str) -> UUID:
     """Return the id as a UUID. Raises SessionNotFound for what cannot be one."""
     if isinstance(session_id, UUID):
@@ -58,10 +71,24 @@ def parse_id(session_id: UUID | str) -> UUID:
 def locked(session_id: UUID | str) -> Session:
     """Return the session with its channel, locked until the transaction ends (on SQLite every write transaction already excludes the others).
     Raises SessionNotFound."""
-    found = Session.objects.select_related("channel").select_for_update(of=("self",), no_key=True).filter(pk=parse_id(session_id)).first()
+    found = _lockable().filter(pk=parse_id(session_id)).first()
     if found is None:
         raise SessionNotFound(session_id)
     return found
+
+
+def locked_all(session_ids: Sequence[UUID | str]) -> list[Session]:
+    """Return the sessions as `locked` does, in the order given, locked in the order of their ids. Raises SessionNotFound for the first that is missing."""
+    if len(session_ids) == 1:
+        return [locked(session_ids[0])]
+    parsed = [parse_id(session_id) for session_id in session_ids]
+    found: dict[UUID, Session] = {}
+    for some in chunks(sorted(set(parsed)), LOOKUP_SIZE):
+        found.update({session.pk: session for session in _lockable().filter(pk__in=some)})
+    for session_id in parsed:
+        if session_id not in found:
+            raise SessionNotFound(session_id)
+    return [found[session_id] for session_id in parsed]
 
 
 def channel_named(slug: str) -> Channel:
@@ -146,6 +173,100 @@ def open_session(
             except SessionAlreadyOpen:
                 continue  # another caller was first, and its session is visible now: the constraint made us wait for it
             return Opened(made, created=True, closed_session_id=closed)
+
+
+def open_logged_sessions(
+    agent: str, logged: Sequence[LoggedSession], *, user_id: str = "admin", channel: str = "cli", now: datetime | None = None
+) -> dict[str, Opened | SessionError]:
+    """Return the sessions that an agent's own log or telemetry speaks of, by the agent's own ids, each of them named once.
+    Found by (agent, id) whoever owns them by now; made where there is none, with that id as their key. What became known since (project,
+    branch, title) is filled in. An id that no session can carry gets its error instead. Raises UnknownChannel, InvalidSession (agent, user)."""
+    now = now or timezone.now()
+    row, agent, user_id = channel_named(channel), name(agent, "agent", length=100), name(user_id, "user_id")
+    result: dict[str, Opened | SessionError] = {}
+    wanted: dict[str, LoggedSession] = {}
+    for one in logged:
+        try:
+            wanted[name(one.agent_session_id, "agent_session_id")] = one
+        except SessionError as error:
+            result[one.agent_session_id] = error
+    with day_rows.writing():
+        sessions = _logged(agent, list(wanted))
+        missing = [one for key, one in wanted.items() if key not in sessions]
+        # Telemetry or a Python caller may have opened a session under the same key before its log was read.
+        taken: set[str] = set()
+        for some in chunks([one.agent_session_id for one in missing], LOOKUP_SIZE):
+            for session in _lockable().filter(channel=row, key__in=some, closed_at=None):
+                if session.agent in ("", agent) and not session.agent_session_id and session.key not in sessions:
+                    set_session_facts(session, agent=agent)
+                    Session.objects.filter(pk=session.pk).update(agent_session_id=session.key)
+                    sessions[session.key] = session
+                elif session.user_id == user_id:
+                    taken.add(session.key)
+        for key, session in sessions.items():
+            one = wanted[key]
+            set_session_facts(session, project=storable(one.project)[:PROJECT_LENGTH], git_branch=storable(one.git_branch)[:KEY_LENGTH])
+            _give_title(session, one.title)
+            result[key] = Opened(session, created=False)
+        new = [_new_logged(row, agent, user_id, one, now) for one in missing if one.agent_session_id not in sessions]
+        for session in new:
+            if session.key in taken:
+                session.closed_at = session.created_at  # another agent's session holds the key: the log is kept beside it, as history
+        if new:
+            try:
+                with transaction.atomic():
+                    insert_rows(new)
+            except IntegrityError:  # another import of the same logs was faster with some of them, and its sessions are visible now
+                if len(new) > 1:
+                    for session in new:
+                        result.update(open_logged_sessions(agent, [wanted[session.key]], user_id=user_id, channel=channel, now=now))
+                elif found := _logged(agent, [new[0].key]):
+                    result[new[0].key] = Opened(found[new[0].key], created=False)
+                else:
+                    new[0].closed_at = new[0].created_at
+                    insert_rows(new)
+                    result[new[0].key] = Opened(new[0], created=True)
+            else:
+                result.update({session.key: Opened(session, created=True) for session in new})
+    return result
+
+
+def _lockable() -> Any:
+    return Session.objects.select_related("channel").select_for_update(of=("self",), no_key=True).order_by("pk")
+
+
+def _logged(agent: str, agent_session_ids: Sequence[str]) -> dict[str, Session]:
+    """Return, locked, the stored sessions among an agent's own ids."""
+    return {
+        session.agent_session_id: session
+        for some in chunks(agent_session_ids, LOOKUP_SIZE)
+        for session in _lockable().filter(agent=agent, agent_session_id__in=some).exclude(agent_session_id="")
+    }
+
+
+def _new_logged(channel: Channel, agent: str, user_id: str, one: LoggedSession, now: datetime) -> Session:
+    title = title_of(one.title)
+    return Session(
+        channel=channel,
+        key=storable(one.agent_session_id),
+        user_id=user_id,
+        agent=agent,
+        agent_session_id=storable(one.agent_session_id),
+        created_at=one.started_at or now,
+        last_message_at=one.started_at or now,
+        title=title,
+        title_is_given=bool(title),
+        project=storable(one.project)[:PROJECT_LENGTH],
+        git_branch=storable(one.git_branch)[:KEY_LENGTH],
+    )
+
+
+def _give_title(session: Session, title: str) -> None:
+    """Put the agent's own title in the place of the first prompt; a given one stays."""
+    made = title_of(title)
+    if made and not session.title_is_given:
+        session.title, session.title_is_given = made, True
+        Session.objects.filter(pk=session.pk).update(title=made, title_is_given=True)
 
 
 def close_session(session_id: UUID | str, summary: str = "", *, now: datetime | None = None) -> None:

@@ -7,12 +7,12 @@ the session is locked, known events are recognised, new ones are stored, the ses
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.utils import timezone
@@ -22,14 +22,15 @@ from sessions_app.errors import EventIdReused, InvalidMessage, InvalidUsage, Ses
 from sessions_app.events import ROLES, UNKNOWN_TOOL, CompactionEvent, Event, MessageEvent, UsageEvent
 from sessions_app.models import MODEL_LENGTH, Compaction, Message, Session, UsageRecord
 from sessions_app.money import rounded
-from sessions_app.services.bulk import LOOKUP_SIZE, chunks, insert_rows
+from sessions_app.services.bulk import LOOKUP_SIZE, chunks, insert_rows, update_rows
 from sessions_app.services.cleaning import REPLACED, aware, name, storable_counted, storable_json, title_of
-from sessions_app.services.lifecycle import locked, set_session_facts
+from sessions_app.services.lifecycle import locked_all, set_session_facts
 
 MAX_TOKENS_PER_CALL = 100_000_000
 MAX_COST_PER_CALL = Decimal(1_000_000)  # dollars
 MAX_TURN = 2_000_000_000
 UNKNOWN_MODEL = "unknown"
+NO_TITLE = "no_title"  # in a message's extra: a user message that nobody typed, which must not name the session
 
 Row = TypeVar("Row", Message, UsageRecord, Compaction)
 
@@ -44,13 +45,19 @@ class Refusal:
 
 @dataclass(slots=True)
 class StoreResult:
-    """What became of the events. rows: for each event its row, stored now or before (without primary key when stored in bulk), or None when refused."""
+    """What became of the events: how many of each kind are new, how many were known, or replaced an earlier body. rows: for each event its row, stored now or before (without primary key when stored in bulk), or None when refused."""
 
     rows: list[Message | UsageRecord | Compaction | None]
-    stored: int = 0
+    messages: int = 0
+    usage_records: int = 0
+    compactions: int = 0
     duplicates: int = 0
     updated: int = 0
     refused: list[Refusal] = field(default_factory=list)
+
+    @property
+    def stored(self) -> int:
+        return self.messages + self.usage_records + self.compactions
 
 
 def save_message(
@@ -158,77 +165,106 @@ def store_events(
 ) -> StoreResult:
     """Store events of one session in their order, in one transaction; a refused one does not take the others with it.
     source: who sends them; event ids are unique within it. imported: history, which stays read. Raises SessionNotFound."""
-    return _store(session, list(events), source=source, imported=imported, now=now or timezone.now(), with_ids=False)
+    return store_batch([(session, list(events))], source=source, imported=imported, now=now)[0]
+
+
+def store_batch(
+    batch: Sequence[tuple[Session | UUID | str, list[Event]]], *, source: str = "", imported: bool = False, now: datetime | None = None
+) -> list[StoreResult]:
+    """Store events of several sessions (each named once) in one transaction, each table written once; a result for each session.
+    The sessions are locked in order of their ids, so two batches at once cannot deadlock. Raises SessionNotFound before anything is stored."""
+    return _store(batch, source=source, imported=imported, now=now or timezone.now(), with_ids=False)
 
 
 def _store_one(session_id: UUID | str, event: Event, source: str, now: datetime | None) -> Any:
-    result = _store(session_id, [event], source=source, imported=False, now=now or timezone.now(), with_ids=True)
+    result = _store([(session_id, [event])], source=source, imported=False, now=now or timezone.now(), with_ids=True)[0]
     if result.refused:
         raise result.refused[0].error
     return result.rows[0]
 
 
 def _store(
-    session: Session | UUID | str, events: list[Event], *, source: str, imported: bool, now: datetime, with_ids: bool
-) -> StoreResult:
+    batch: Sequence[tuple[Session | UUID | str, list[Event]]], *, source: str, imported: bool, now: datetime, with_ids: bool
+) -> list[StoreResult]:
     with day_rows.writing() as tally:
-        row = locked(session.pk if isinstance(session, Session) else session)
-        batch = _Batch(row, source, imported, now, tally, with_ids)
-        result = batch.store(events)
-        if isinstance(session, Session):
-            for column in batch.changed:
-                setattr(session, column, getattr(row, column))
-    return result
+        writer = _Writer(source, imported, now, tally, with_ids)
+        sessions = locked_all([session.pk if isinstance(session, Session) else session for session, _ in batch])
+        targets = [
+            _Target(session, StoreResult(rows=[None] * len(events)), events) for session, (_, events) in zip(sessions, batch, strict=True)
+        ]
+        writer.store(targets)
+    return [target.result for target in targets]
 
 
-class _Batch:
-    """The storing of one list of events into one locked session."""
+@dataclass(slots=True)
+class _Target:
+    """A locked session, what is to be stored in it, and what became of that."""
 
-    def __init__(self, session: Session, source: str, imported: bool, now: datetime, tally: day_rows.Tally, with_ids: bool) -> None:
-        self.session = session
+    session: Session
+    result: StoreResult
+    events: list[Event]
+    is_changed: bool = False
+
+    def change(self, **values: Any) -> None:
+        for column, value in values.items():
+            setattr(self.session, column, value)
+        self.is_changed = True
+
+    def refuse(self, index: int, error: SessionError) -> None:
+        self.result.refused.append(Refusal(index, error))
+
+
+@dataclass(slots=True)
+class _Incoming(Generic[Row]):
+    """An event on its way: where it belongs, the row made of it, and the event itself."""
+
+    target: _Target
+    index: int
+    row: Row
+    event: Event
+
+
+class _Writer:
+    """The storing of one batch, in the transaction of its caller."""
+
+    def __init__(self, source: str, imported: bool, now: datetime, tally: day_rows.Tally, with_ids: bool) -> None:
         self.source = name(source, "source", length=64)
         self.imported = imported
         self.now = now
         self.tally = tally
         self.with_ids = with_ids
-        self.changed: set[str] = set()
 
-    def store(self, events: list[Event]) -> StoreResult:
-        self.result = StoreResult(rows=[None] * len(events))
-        messages: list[tuple[int, Message, MessageEvent]] = []
-        usage: list[tuple[int, UsageRecord, UsageEvent]] = []
-        compactions: list[tuple[int, Compaction, CompactionEvent]] = []
-        for index, event in enumerate(events):
-            try:
-                if isinstance(event, MessageEvent):
-                    messages.append((index, self.message_row(event), event))
-                elif isinstance(event, UsageEvent):
-                    usage.append((index, self.usage_row(event), event))
-                else:
-                    compactions.append((index, self.compaction_row(event), event))
-            except SessionError as error:
-                self.result.refused.append(Refusal(index, error))
+    def store(self, targets: list[_Target]) -> None:
+        messages: list[_Incoming[Message]] = []
+        usage: list[_Incoming[UsageRecord]] = []
+        compactions: list[_Incoming[Compaction]] = []
+        for target in targets:
+            for index, event in enumerate(target.events):
+                try:
+                    if isinstance(event, MessageEvent):
+                        messages.append(_Incoming(target, index, self.message_row(target.session, event), event))
+                    elif isinstance(event, UsageEvent):
+                        usage.append(_Incoming(target, index, self.usage_row(target.session, event), event))
+                    else:
+                        compactions.append(_Incoming(target, index, self.compaction_row(target.session, event), event))
+                except SessionError as error:
+                    target.refuse(index, error)
         self.add_messages(self.only_new(Message, messages))
         self.add_usage(self.only_new(UsageRecord, usage))
-        self.insert(self.only_new(Compaction, compactions))
-        if self.changed:
-            Session.objects.filter(pk=self.session.pk).update(**{column: getattr(self.session, column) for column in self.changed})
-        self.result.refused.sort(key=lambda refusal: refusal.index)
-        return self.result
-
-    def change(self, **values: Any) -> None:
-        for column, value in values.items():
-            setattr(self.session, column, value)
-        self.changed.update(values)
+        for target, rows in self.insert(self.only_new(Compaction, compactions)):
+            target.result.compactions = len(rows)
+        update_rows([target.session for target in targets if target.is_changed], CHANGED_BY_EVENTS)
+        for target in targets:
+            target.result.refused.sort(key=lambda refusal: refusal.index)
 
     # --- from event to row: checked and cleaned ---------------------------------------------------------------------------------
 
-    def received(self, event: Event, error: type[SessionError]) -> dict[str, Any]:
+    def received(self, session: Session, event: Event, error: type[SessionError]) -> dict[str, Any]:
         timestamp = self.now if event.timestamp is None else aware(event.timestamp, "timestamp", error)
         event_id = name(event.event_id, "event_id", error=error) if event.event_id else ""
-        return {"session": self.session, "timestamp": timestamp, "received_at": self.now, "source": self.source, "event_id": event_id}
+        return {"session": session, "timestamp": timestamp, "received_at": self.now, "source": self.source, "event_id": event_id}
 
-    def message_row(self, event: MessageEvent) -> Message:
+    def message_row(self, session: Session, event: MessageEvent) -> Message:
         if event.role not in ROLES:
             raise InvalidMessage(f"There is no role {str(event.role)[:40]!r}. Roles: {', '.join(ROLES)}.", field="role")
         if not isinstance(event.content, str):
@@ -237,11 +273,13 @@ class _Batch:
         extra = storable_json(event.extra) if event.extra else {}
         if replaced:
             extra[REPLACED] = replaced
+        if not event.titles:
+            extra[NO_TITLE] = True
         tool_name, call_id, is_error = "", "", False
         if event.role in ("tool_use", "tool_result"):
             tool_name, call_id, is_error = tool_columns(event)
         return Message(
-            **self.received(event, InvalidMessage),
+            **self.received(session, event, InvalidMessage),
             fingerprint=_fingerprint(event.role, event.content, event.timestamp) if event.event_id else None,
             role=event.role,
             agent=name(event.agent, "agent", length=100, error=InvalidMessage) if event.agent else "",
@@ -254,13 +292,13 @@ class _Batch:
             content=content,
         )
 
-    def usage_row(self, event: UsageEvent) -> UsageRecord:
+    def usage_row(self, session: Session, event: UsageEvent) -> UsageRecord:
         counts = {column: _count(getattr(event, column), column) for column in TOKEN_COLUMNS}
         if counts["cache_write_1h_tokens"] > counts["cache_write_tokens"]:
             raise InvalidUsage("cache_write_1h_tokens is a part of cache_write_tokens, and can't be more.", field="cache_write_1h_tokens")
         if event.turn is not None and (isinstance(event.turn, bool) or not isinstance(event.turn, int) or not 0 <= event.turn <= MAX_TURN):
             raise InvalidUsage(f"turn must be a whole number from 0 to {MAX_TURN:,}.", field="turn")
-        received = self.received(event, InvalidUsage)
+        received = self.received(session, event, InvalidUsage)
         model = name(event.model, "model", length=MODEL_LENGTH, error=InvalidUsage).strip() or UNKNOWN_MODEL
         provider = name(event.provider, "provider", length=100, error=InvalidUsage)
         cost, cost_source = _reported(event.cost_usd), "reported"
@@ -278,7 +316,7 @@ class _Batch:
             turn=event.turn,
             model=model,
             provider=provider,
-            user_id=self.session.user_id if event.user_id is None else name(event.user_id, "user_id", error=InvalidUsage),
+            user_id=session.user_id if event.user_id is None else name(event.user_id, "user_id", error=InvalidUsage),
             cost_usd=cost,
             cost_source=cost_source,
             subagent_id=name(event.subagent_id, "subagent_id", length=100, error=InvalidUsage) if event.subagent_id else "",
@@ -286,10 +324,10 @@ class _Batch:
             extra=storable_json(event.extra) if event.extra else {},
         )
 
-    def compaction_row(self, event: CompactionEvent) -> Compaction:
+    def compaction_row(self, session: Session, event: CompactionEvent) -> Compaction:
         summary, replaced = storable_counted(event.summary)
         return Compaction(
-            **self.received(event, InvalidMessage),
+            **self.received(session, event, InvalidMessage),
             fingerprint=_fingerprint(event.trigger, event.summary, event.pre_tokens, event.timestamp) if event.event_id else None,
             trigger=name(event.trigger, "trigger", length=40, error=InvalidMessage),
             pre_tokens=_count(event.pre_tokens, "pre_tokens", InvalidMessage),
@@ -300,64 +338,62 @@ class _Batch:
 
     # --- known or new -----------------------------------------------------------------------------------------------------------
 
-    def only_new(self, model: type[Row], rows: list[tuple[int, Row, Any]]) -> list[tuple[int, Row]]:
+    def only_new(self, model: type[Row], incoming: list[_Incoming[Row]]) -> list[_Incoming[Row]]:
         """Sort out what was stored before: the same id and body again is a duplicate, another body is refused, unless the event replaces."""
-        with_id = [row.event_id for _, row, _ in rows if row.event_id]
         known: dict[str, Row] = {}
-        for some in chunks(with_id, LOOKUP_SIZE):
+        for some in chunks([item.row.event_id for item in incoming if item.row.event_id], LOOKUP_SIZE):
             known.update({row.event_id: row for row in _known(model, self.source, some, whole=self.with_ids)})
-        new: list[tuple[int, Row]] = []
-        places: dict[str, int] = {}  # of the new ones, so that a later event of the same id finds the earlier one
-        for index, row, event in rows:
-            earlier = known.get(row.event_id) if row.event_id else None
+        new: list[_Incoming[Row]] = []
+        first: dict[str, _Incoming[Row]] = {}  # of the new ones by event id, so that a later event of the same id finds the earlier one
+        for item in incoming:
+            event_id, result = item.row.event_id, item.target.result
+            before = first.get(event_id) if event_id else None
+            earlier = before.row if before else known.get(event_id) if event_id else None
             if earlier is None:
-                if row.event_id:
-                    known[row.event_id] = row
-                    places[row.event_id] = len(new)
-                new.append((index, row))
+                if event_id:
+                    first[event_id] = item
+                new.append(item)
                 continue
-            self.result.rows[index] = earlier
-            if isinstance(event, UsageEvent) and event.replaces:
-                if row.total_tokens <= earlier.total_tokens:
-                    self.result.duplicates += 1
-                elif row.event_id in places:
-                    first, _ = new[places[row.event_id]]
-                    new[places[row.event_id]] = (index, row)
-                    self.result.rows[first] = self.result.rows[index] = row
-                    known[row.event_id] = row
-                    self.result.duplicates += 1
-                elif earlier.session_id != self.session.pk:
-                    self.result.duplicates += 1  # copied history: counted where it was first seen
-                else:
-                    self.replace_usage(earlier, row)
-            elif earlier.fingerprint == row.fingerprint and earlier.session_id == row.session_id:
-                self.result.duplicates += 1
+            result.rows[item.index] = earlier
+            if isinstance(item.event, UsageEvent) and item.event.replaces:
+                if item.row.total_tokens > earlier.total_tokens and earlier.session_id == item.row.session_id:
+                    if before is None:
+                        self.replace_usage(item.target, earlier, item.row)
+                        continue
+                    before.row = item.row
+                # else copied history: counted where it was first seen
+                result.duplicates += 1
+            elif earlier.fingerprint == item.row.fingerprint and earlier.session_id == item.row.session_id:
+                result.duplicates += 1
             else:
-                self.result.rows[index] = None
-                self.result.refused.append(Refusal(index, EventIdReused(row.event_id)))
+                result.rows[item.index] = None
+                item.target.refuse(item.index, EventIdReused(event_id))
         return new
 
-    def insert(self, rows: list[tuple[int, Row]]) -> list[Row]:
-        """Write the new rows to their table."""
-        for index, row in rows:
-            self.result.rows[index] = row
-        self.result.stored += len(rows)
-        only = [row for _, row in rows]
+    def insert(self, incoming: list[_Incoming[Row]]) -> list[tuple[_Target, list[Row]]]:
+        """Write the new rows to their table, and return them by session, in their order."""
+        by_session: dict[UUID, tuple[_Target, list[Row]]] = {}
+        for item in incoming:
+            item.target.result.rows[item.index] = item.row
+            by_session.setdefault(item.target.session.pk, (item.target, []))[1].append(item.row)
         if self.with_ids:
-            for row in only:
-                row.save(force_insert=True)
-        elif only:
-            insert_rows(only)
-        return only
+            for item in incoming:
+                item.row.save(force_insert=True)
+        elif incoming:
+            insert_rows([item.row for item in incoming])
+        return list(by_session.values())
 
     # --- messages ---------------------------------------------------------------------------------------------------------------
 
-    def add_messages(self, rows: list[tuple[int, Message]]) -> None:
-        if not rows:
-            return
-        self.name_tools([row for _, row in rows])
-        messages = self.insert(rows)
-        session = self.session
+    def add_messages(self, incoming: list[_Incoming[Message]]) -> None:
+        self.name_tools(incoming)
+        for target, messages in self.insert(incoming):
+            target.result.messages = len(messages)
+            self.count_messages(target, messages)
+
+    def count_messages(self, target: _Target, messages: list[Message]) -> None:
+        """Let the session's numbers and the tools' day rows follow the messages just stored."""
+        session = target.session
         if not session.agent and (agent := next((message.agent for message in messages if message.agent and not message.subagent_id), "")):
             set_session_facts(session, agent=agent)
         names = day_rows.session_names(session)
@@ -368,118 +404,122 @@ class _Batch:
                 self.tally.add(*entry)
                 calls += message.role == "tool_use"
                 errors += message.role == "tool_result"
-        self.change(
+        times = [message.timestamp for message in messages]
+        target.change(
             message_count=session.message_count + len(messages),
-            last_message_at=max(session.last_message_at, max(message.timestamp for message in messages)),
+            last_message_at=max(session.last_message_at, *times),
+            tool_call_count=session.tool_call_count + calls,
+            error_count=session.error_count + errors,
         )
-        if calls or errors:
-            self.change(tool_call_count=session.tool_call_count + calls, error_count=session.error_count + errors)
         if self.imported:
-            self.change(created_at=min(session.created_at, min(message.timestamp for message in messages)))
-        if not session.title and (title := self.first_prompt(messages)):
-            self.change(title=title)
+            target.change(created_at=min(session.created_at, *times))
+        if not session.title:
+            target.change(title=_first_prompt(messages))
         if (
             not self.imported
             and (session.triggered_by or session.channel.marks_unread)
             and any(message.role == "assistant" for message in messages)
         ):
             # By our clock: a message that arrives late is new to every reader, whatever time its sender wrote on it.
-            self.change(unread_since=max(session.unread_since or self.now, self.now))
+            target.change(unread_since=max(session.unread_since or self.now, self.now))
 
-    def first_prompt(self, messages: list[Message]) -> str:
-        for message in messages:
-            if (
-                message.role == "user"
-                and not message.subagent_id
-                and not message.extra.get("is_meta")
-                and (title := title_of(message.content))
-            ):
-                return title
-        return ""
-
-    def name_tools(self, messages: list[Message]) -> None:
+    def name_tools(self, incoming: list[_Incoming[Message]]) -> None:
         """Give results the name of their call, and results that came before their call the name when it comes."""
-        in_batch = {message.tool_call_id for message in messages if message.tool_call_id}
-        names: dict[str, str] = {}
-        early: dict[str, list[Message]] = {}
-        if in_batch and self.session.message_count:
-            for some in chunks(list(in_batch), LOOKUP_SIZE):
-                stored = Message.objects.filter(session=self.session, tool_call_id__in=some).exclude(tool_call_id="").order_by("id")
-                for message in stored.only("tool_call_id", "tool_name", "role", "is_error", "timestamp"):
-                    if message.role == "tool_use":
-                        names.setdefault(message.tool_call_id, message.tool_name)
-                    else:
-                        early.setdefault(message.tool_call_id, []).append(message)
-        for message in messages:
-            if message.role == "tool_use" and message.tool_call_id and message.tool_call_id not in names:
-                names[message.tool_call_id] = message.tool_name
-                self.rename_results(early.get(message.tool_call_id, []), message.tool_name)
-        for message in messages:
-            if message.role == "tool_result":
-                message.tool_name = names.get(message.tool_call_id) or message.tool_name or UNKNOWN_TOOL
+        tools = [item for item in incoming if item.row.role in ("tool_use", "tool_result")]
+        grown = {item.target.session.pk for item in tools if item.target.session.message_count}
+        wanted = [item.row.tool_call_id for item in tools if item.row.tool_call_id and item.target.session.pk in grown]
+        names: dict[tuple[UUID, str], str] = {}
+        early: dict[tuple[UUID, str], list[Message]] = {}
+        for some in chunks(wanted, LOOKUP_SIZE):
+            stored = Message.objects.filter(session__in=grown, tool_call_id__in=some).exclude(tool_call_id="").order_by("id")
+            for message in stored.only("session_id", "tool_call_id", "tool_name", "role", "is_error", "timestamp"):
+                key = (message.session_id, message.tool_call_id)
+                if message.role == "tool_use":
+                    names.setdefault(key, message.tool_name)
+                else:
+                    early.setdefault(key, []).append(message)
+        for item in tools:
+            key = (item.row.session_id, item.row.tool_call_id)
+            if item.row.role == "tool_use" and item.row.tool_call_id and key not in names:
+                names[key] = item.row.tool_name
+                self.rename_results(item.target.session, early.get(key, []), item.row.tool_name)
+        for item in tools:
+            if item.row.role == "tool_result":
+                item.row.tool_name = names.get((item.row.session_id, item.row.tool_call_id)) or item.row.tool_name or UNKNOWN_TOOL
 
-    def rename_results(self, results: list[Message], tool_name: str) -> None:
-        session_names = day_rows.session_names(self.session)
+    def rename_results(self, session: Session, results: list[Message], tool_name: str) -> None:
+        names = day_rows.session_names(session)
         for result in results:
             if result.tool_name == tool_name:
                 continue
-            if entry := day_rows.tool_entry(session_names, result):
+            if entry := day_rows.tool_entry(names, result):
                 self.tally.add(*entry, times=-1)
             result.tool_name = tool_name
-            if entry := day_rows.tool_entry(session_names, result):
+            if entry := day_rows.tool_entry(names, result):
                 self.tally.add(*entry)
             result.save(update_fields=["tool_name"])
 
     # --- usage ------------------------------------------------------------------------------------------------------------------
 
-    def add_usage(self, rows: list[tuple[int, UsageRecord]]) -> None:
-        if not rows:
-            return
-        session = self.session
-        last_turn = session.last_turn
-        for _, record in rows:
-            if record.turn is None:
-                record.turn = last_turn + 1
-            last_turn = max(last_turn, record.turn)
-        records = self.insert(rows)
-        self.change(last_turn=last_turn)
-        model = session.model
-        for record in records:
-            self.count_usage(record)
-            if not record.subagent_id or not model:
-                model = record.model
-        if model != session.model:
-            self.change(model=model)
+    def add_usage(self, incoming: list[_Incoming[UsageRecord]]) -> None:
+        for item in incoming:
+            session = item.target.session
+            if item.row.turn is None:
+                item.row.turn = session.last_turn + 1
+            session.last_turn = max(session.last_turn, item.row.turn)
+        for target, records in self.insert(incoming):
+            target.result.usage_records = len(records)
+            for record in records:
+                self.count_usage(target, record)
+                if not record.subagent_id or not target.session.model:
+                    target.session.model = record.model
 
-    def count_usage(self, record: UsageRecord, times: int = 1) -> None:
+    def count_usage(self, target: _Target, record: UsageRecord, times: int = 1) -> None:
         """Add a record to the session's sums and the day rows; times=-1 takes it away."""
-        session = self.session
+        session = target.session
         self.tally.add(*day_rows.usage_entry(day_rows.session_names(session), record), times=times)
         priced = record.cost_usd is not None
-        self.change(
-            total_turns=session.total_turns + times,
-            unpriced_turns=session.unpriced_turns + (0 if priced else times),
-            input_tokens=session.input_tokens + times * record.input_tokens,
-            output_tokens=session.output_tokens + times * record.output_tokens,
-            cache_read_tokens=session.cache_read_tokens + times * record.cache_read_tokens,
-            cache_write_tokens=session.cache_write_tokens + times * record.cache_write_tokens,
-        )
-        if priced:
-            self.change(
-                priced_tokens=session.priced_tokens + times * record.total_tokens,
-                cost_usd=session.cost_usd + times * (record.cost_usd or 0),
-            )
+        session.total_turns += times
+        session.unpriced_turns += 0 if priced else times
+        session.input_tokens += times * record.input_tokens
+        session.output_tokens += times * record.output_tokens
+        session.cache_read_tokens += times * record.cache_read_tokens
+        session.cache_write_tokens += times * record.cache_write_tokens
+        if record.cost_usd is not None:
+            session.priced_tokens += times * record.total_tokens
+            session.cost_usd += times * record.cost_usd
+        target.is_changed = True
 
-    def replace_usage(self, earlier: UsageRecord, record: UsageRecord) -> None:
+    def replace_usage(self, target: _Target, earlier: UsageRecord, record: UsageRecord) -> None:
         """Put a later, larger body of the same call in the place of the earlier one: its counts, its cost, its turn's number kept."""
         earlier = UsageRecord.objects.get(pk=earlier.pk)
-        self.count_usage(earlier, times=-1)
+        self.count_usage(target, earlier, times=-1)
         record.pk, record.turn = earlier.pk, earlier.turn
         record.save(force_update=True)
-        self.count_usage(record)
-        self.result.updated += 1
+        self.count_usage(target, record)
+        target.result.updated += 1
 
 
+# The columns of a session that storing events may change.
+CHANGED_BY_EVENTS = (
+    "created_at",
+    "last_message_at",
+    "title",
+    "unread_since",
+    "message_count",
+    "tool_call_count",
+    "error_count",
+    "total_turns",
+    "unpriced_turns",
+    "last_turn",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "priced_tokens",
+    "cost_usd",
+    "model",
+)
 TOKEN_COLUMNS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens")
 
 
@@ -498,6 +538,14 @@ def tool_columns(event: MessageEvent) -> tuple[str, str, bool]:
     tool_name = tool_name if isinstance(tool_name, str) else ""
     call_id = call_id if isinstance(call_id, str) else ""
     return _short(tool_name) or UNKNOWN_TOOL, _short(call_id), is_error
+
+
+def _first_prompt(messages: list[Message]) -> str:
+    """Return the title that the first prompt of the main thread gives, "" when there is none among these."""
+    for message in messages:
+        if message.role == "user" and not message.subagent_id and not message.extra.get(NO_TITLE) and (title := title_of(message.content)):
+            return title
+    return ""
 
 
 def _short(text: str) -> str:

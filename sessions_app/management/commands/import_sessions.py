@@ -1,0 +1,111 @@
+"""manage.py import_sessions PATH...: take in the logs of coding agents."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from sessions_app.importers import AUTO, FORMATS, discover
+from sessions_app.importers.logs import NoLogsFound
+from sessions_app.importers.store import Group, ImportResult, groups_of, import_groups
+
+
+class Command(BaseCommand):
+    help = "Import the sessions that coding agents logged: files, project folders or an agent's whole home. Again imports only what is new."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "paths",
+            nargs="+",
+            type=Path,
+            metavar="PATH",
+            help="a log file, a project folder, or an agent's home such as ~/.claude or ~/.codex",
+        )
+        parser.add_argument("--agent", choices=[AUTO, *FORMATS], default=AUTO, help="whose logs they are; auto: recognised file by file")
+        parser.add_argument(
+            "--user",
+            default="admin",
+            metavar="NAME",
+            help="whose sessions they are, where the store does not have them yet (default: admin)",
+        )
+        parser.add_argument("--dry-run", action="store_true", help="say what would be imported, and write nothing")
+        parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+    def handle(self, *, paths: list[Path], agent: str, user: str, dry_run: bool, **options: Any) -> None:
+        try:
+            groups = [group for path in paths for group in groups_of(discover(path, agent))]
+        except NoLogsFound as error:
+            raise CommandError(str(error)) from error
+        stopped = False
+
+        def stop(*_: object) -> None:
+            nonlocal stopped
+            stopped = True
+
+        before = signal.signal(signal.SIGTERM, stop)
+        started = time.perf_counter()
+        try:
+            result = self.run(groups, user, dry_run, lambda: stopped)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        seconds = time.perf_counter() - started
+        for warning in result.warnings:
+            self.stderr.write(f"warning: {warning.path}:{warning.line}: {warning.reason}")
+        report = summary(result, dry_run=dry_run, stopped=stopped, seconds=seconds)
+        self.stdout.write(json.dumps(report, indent=2) if options["json"] else in_words(report))
+
+    def run(self, groups: list[Group], user: str, dry_run: bool, should_stop: Any) -> ImportResult:
+        if not sys.stderr.isatty():
+            return import_groups(groups, user_id=user, dry_run=dry_run, should_stop=should_stop)
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("Importing", total=sum(group.size for group in groups))
+            return import_groups(
+                groups, user_id=user, dry_run=dry_run, should_stop=should_stop, progress=lambda done: bar.update(task, completed=done)
+            )
+
+
+def summary(result: ImportResult, *, dry_run: bool, stopped: bool, seconds: float) -> dict[str, Any]:
+    """Return what an import did as plain JSON."""
+    return {
+        "dry_run": dry_run,
+        "stopped": stopped,
+        "files": result.files,
+        "bytes": result.bytes,
+        "seconds": round(seconds, 3),
+        "sessions_created": len(result.created_sessions),
+        "sessions_changed": len(result.changed_sessions - result.created_sessions),
+        "sessions_unchanged": len(result.seen_sessions - result.changed_sessions),
+        "messages": result.messages,
+        "usage_records": result.usage_records,
+        "compactions": result.compactions,
+        "updated": result.updated,
+        "already_known": result.known,
+        "refused": result.refused,
+        "skipped_lines": dict(sorted(result.skipped.items())),
+        "warnings": [{"path": str(warning.path), "line": warning.line, "reason": warning.reason} for warning in result.warnings],
+    }
+
+
+def in_words(report: dict[str, Any]) -> str:
+    """Return the report as one line for a person."""
+    verb = "Would import" if report["dry_run"] else "Imported"
+    parts = [
+        f"{verb} {report['sessions_created']:,} new sessions ({report['sessions_changed']:,} grown, {report['sessions_unchanged']:,} unchanged)",
+        f"{report['messages']:,} messages, {report['usage_records']:,} model calls and {report['compactions']:,} compactions",
+        f"from {report['files']:,} files ({report['bytes'] / 1e6:.1f} MB) in {report['seconds']:.1f} s",
+    ]
+    if report["warnings"]:
+        parts.append(f"{len(report['warnings']):,} warnings above")
+    if report["stopped"]:
+        parts.append("stopped before the end: run it again for the rest")
+    return "; ".join(parts) + "."
