@@ -25,6 +25,13 @@ def may_change(viewer: User, session: Session) -> bool:
     return session.user_id == viewer.get_username() or viewer.has_perm("sessions_app.change_session")
 
 
+def with_may_change(viewer: User, rows: list[Session]) -> list[Session]:
+    """Give each row `may_change` (bool), for a template to show or leave out what changes it."""
+    for row in rows:
+        row.may_change = may_change(viewer, row)  # type: ignore[attr-defined]
+    return rows
+
+
 def session_to_change(viewer: User, session_id: uuid.UUID) -> Session:
     session = session_or_404(viewer, session_id)
     if not may_change(viewer, session):

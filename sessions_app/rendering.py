@@ -136,7 +136,7 @@ def _cleaner() -> nh3.Cleaner:
     return nh3.Cleaner(
         tags=set(TAGS),
         clean_content_tags={"script", "style"},
-        attributes={"a": {"href"}, "ol": {"start"}},
+        attributes={"*": set(), "a": {"href"}, "ol": {"start"}},  # without "*", title and lang would pass everywhere
         allowed_classes={"span": set(classes), "div": {"table-scroll"}, "td": {"num"}, "th": {"num"}},
         # what scrolls can be reached by key and has a name
         set_tag_attribute_values={

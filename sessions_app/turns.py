@@ -257,7 +257,7 @@ class _Builder:
             call.is_bad = result.is_error
             exit_code = EXIT_CODE.match(output) if call.is_bad else None
             call.verdict = (f"exit {exit_code[1]}" if exit_code else "failed") if call.is_bad else "ok"
-            lines = output.count("\n") + 1 if output.strip() else 0
+            lines = output.rstrip("\n").count("\n") + 1 if output.strip() else 0
             if lines > 1 and call.diff is None:
                 call.stat = f"{lines:,} lines"
         return call

@@ -41,7 +41,7 @@ def session_list(request: SignedInRequest) -> HttpResponse:
         "heading": channels[chosen.channel].label if chosen.section.startswith("channel:") else STATES[chosen.state],
         "state_label": STATES[chosen.state],
         "channel": channels.get(chosen.channel),
-        "rows": with_days(page.rows, now),
+        "rows": with_days(access.with_may_change(request.user, page.rows), now),
         "row_count": len(page.rows),
         "unread_count": sum(row.unread for row in page.rows),  # type: ignore[attr-defined]
         "next_query": chosen.query(after=page.next_cursor) if page.next_cursor else "",
@@ -124,6 +124,6 @@ def redirect_to_list(request: SignedInRequest) -> HttpResponse:
 
 def render_row(request: SignedInRequest, session_id: uuid.UUID, partial: str) -> HttpResponse:
     """Read the row again through the page's own query and render it, with the unread count out of band."""
-    row = queries.session_row(session_id, request.user)
+    (row,) = access.with_may_change(request.user, [access.row_or_404(request.user, session_id)])
     context = {"session": row, "now": timezone.now(), "query": request.GET.urlencode(), "unread": queries.rail_counts(request.user).unread, "oob": True}
     return render_fragment(request, partial, context)
