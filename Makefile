@@ -31,8 +31,9 @@ run: venv
 
 test: venv-dev tools
 	@rm -f $(SKIPPED)
-	@$(MAKE) --no-print-directory lint types checks test-sqlite test-browser test-postgresql
-	@if [ -s $(SKIPPED) ]; then printf '\n!!! NOT EVERYTHING WAS TESTED. Skipped:\n'; sed 's/^/!!!   /' $(SKIPPED); else printf '\nAll passed, nothing skipped.\n'; fi
+	@$(MAKE) --no-print-directory --keep-going lint types checks test-sqlite test-browser test-postgresql; status=$$?; \
+	if [ -s $(SKIPPED) ]; then printf '\n!!! NOT EVERYTHING WAS TESTED. Skipped:\n'; sed 's/^/!!!   /' $(SKIPPED); fi; \
+	if [ $$status = 0 ]; then printf '\nAll that ran passed.\n'; else printf '\nSomething failed: see above.\n'; fi; exit $$status
 
 lint: venv-dev
 	$(PY) -m ruff check .
