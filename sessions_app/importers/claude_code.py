@@ -56,6 +56,8 @@ KNOWN_TYPES = frozenset(
      "custom-title", "ai-title", "last-prompt", "permission-mode", "mode", "pr-link", "agent-name"}
 )  # fmt: skip
 SUBAGENT_LENGTH = 100
+SYNTHETIC = "<synthetic>"  # the model of lines that the program wrote itself: shown, never counted
+UNKNOWN_MODEL = "unknown"
 # A custom title is the person's own; a summary is the weakest, older versions wrote it for other conversations too.
 TITLE_RANK = {"summary": 1, "ai-title": 2, "custom-title": 3}
 
@@ -229,7 +231,6 @@ class _Reader:
         session = self.sessions.get(sid)
         if session is None:
             session = self.sessions[sid] = _Session(sid)
-            session.facts.extra = {key: record[key] for key in ("version", "entrypoint", "slug") if name_of(record.get(key))}
         self.sid = sid
         # When?
         stamp = record.get("timestamp")
@@ -243,6 +244,8 @@ class _Reader:
             facts.project = record["cwd"]
         if not facts.git_branch and type(record.get("gitBranch")) is str:
             facts.git_branch = record["gitBranch"]
+        if not facts.extra and "version" in record:
+            facts.extra = {key: record[key] for key in ("version", "entrypoint", "slug") if name_of(record.get(key))}
         # What?
         if kind == "assistant" or kind == "user":
             self.message_line(session, record, line, index, self.thread_of(record))
@@ -445,8 +448,8 @@ class _Reader:
     def assistant(self, session: _Session, record: dict[str, Any], message: dict[str, Any], prefix: str, thread: _Thread) -> None:
         message_id = name_of(message.get("id"))
         request_id = name_of(record.get("requestId"))
-        model = message.get("model")
-        is_real = type(model) is str and model != "<synthetic>"
+        model = name_of(message.get("model")) or UNKNOWN_MODEL
+        is_real = model != SYNTHETIC
         # A line without either id is a response of its own, known by the line.
         response_id = (f"{message_id}:{request_id}" if message_id or request_id else prefix[:-1]) if is_real else ""
         usage = message.get("usage")
@@ -552,7 +555,7 @@ class _Reader:
         total = new + output + read + write
         key = (message_id, request_id) if message_id or request_id else (response_id, "")
         known = self.calls.get(key)
-        if known is not None and total <= known.total:
+        if (known is not None and total <= known.total) or (not total and model == UNKNOWN_MODEL):
             return
         extra: dict[str, Any] = {}
         if type(speed := get("speed")) is str and speed and speed != "standard":

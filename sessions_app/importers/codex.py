@@ -375,7 +375,8 @@ class _Reader:
         _, found, request = text.partition(IDE_REQUEST)
         if found and not self.facts.title:
             self.facts.title = request.strip()[:500]  # an editor puts its own words before the person's
-        self.say("user", text, **({"attachments": attachments} if attachments else {}))
+        extra: dict[str, Any] = {"attachments": attachments} if attachments else {}
+        self.say("user", text, **extra)
 
     def reasoning(self, payload: dict[str, Any]) -> None:
         parts = [block for key in ("summary", "content") for block in (payload.get(key) or ()) if type(block) is dict]
@@ -523,6 +524,7 @@ class _Reader:
                 if texts and texts[0].startswith(SUMMARY_BEGINS):
                     summary = "\n".join(texts)
                     break
+        self.call_counted = self.call_answered = True
         extra = {} if summary else {"encrypted": True}
         count, self.compacted_from = self.messages - self.compacted_from, self.messages
         self.emit(
@@ -543,9 +545,13 @@ class _Reader:
         """Count the request between the last running total and this one."""
         if not self.sid:
             self.begin(_id_of(self.path))
-        total = _counts(info.get("total_token_usage")) if type(info) is dict else None
-        if total is None:
+        usage = info.get("total_token_usage") if type(info) is dict else None
+        if type(usage) is not dict:
             self.skip("event_msg/token_count without totals")
+            return
+        total = _counts(usage)
+        if total is None:
+            self.warn("usage with impossible counts: not counted")
             return
         last = _counts(info.get("last_token_usage"))
         if last is not None:
@@ -700,8 +706,8 @@ def _number_after(text: str, label: str) -> float | None:
 
 
 def _counts(usage: object) -> tuple[int, ...] | None:
-    """Return input, cached, output and reasoning tokens; None when they are not there or no counts."""
-    if type(usage) is not dict or "input_tokens" not in usage:
+    """Return input, cached, output and reasoning tokens; None when they are no counts."""
+    if type(usage) is not dict:
         return None
     found = [_whole(usage.get(key)) for key in ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_output_tokens")]
     return None if None in found else tuple(found)  # type: ignore[arg-type]
