@@ -169,3 +169,21 @@ def sign_in(context: Any, live_server: Any) -> Any:
         context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": live_server.url}])
 
     return sign_in
+
+
+@pytest.fixture
+def assert_accessible() -> Any:
+    """assert_accessible(page): axe finds nothing against WCAG 2.2 AA and no sideways scrolling, in light and in dark."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+    def assert_accessible(page: Any) -> None:
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            found = Axe().run(page, options=rules)
+            assert found.violations_count == 0, f"{scheme}: {found.generate_report()}"
+        width = page.viewport_size["width"]
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"scrolls sideways at {width} px"
+
+    return assert_accessible
