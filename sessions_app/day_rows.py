@@ -1,6 +1,6 @@
 """The day rows: what a record adds to which sums, and how the sums reach the database.
 
-One function a kind of record maps it to its keys (`usage_keys`, `tool_keys`). A `writing()` block is one transaction with one `Tally`;
+A record is taken as a fact (`usage_entry`, `tool_entry`), and one function maps a fact to its keys (`keys_of`). A `writing()` block is one transaction with one `Tally`;
 the tally is written last, in the order of table and key, once per transaction, so that two batches can wait for each other but never
 both at once: no deadlock. An upsert that adds, which the ORM cannot say, is the only SQL written by hand here.
 """
@@ -8,13 +8,13 @@ both at once: no deadlock. An upsert that adds, which the ORM cannot say, is the
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import cache
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -66,48 +66,59 @@ def session_names(session: HasNames) -> tuple[str, str, str, str, str]:
     return session.user_id, session.channel_id, session.agent, session.project, session.triggered_by or ""
 
 
-def usage_keys(day: date, names: tuple[str, ...], *, user_id: str, model: str, cost_source: str) -> list[Key]:
-    """Map a usage record to the rows it adds to. names: `session_names` of its session."""
-    owner, channel, agent, project, triggered_by = names
-    values = {
-        "owner": owner,
-        "user_id": user_id,
-        "model": model,
-        "channel": channel,
-        "agent": agent,
-        "project": project,
-        "triggered_by": triggered_by,
-    }
-    return [
-        Key(UsageDay, (day, *names, user_id, model, cost_source)),
-        *(Key(UsageDayBy, (day, dimension, value, cost_source)) for dimension, value in values.items()),
-    ]
+class UsageFact(NamedTuple):
+    """All that the day rows look at in a usage record: the names of a UsageDay row, in the order of TABLES."""
+
+    day: date
+    owner: str
+    channel: str
+    agent: str
+    project: str
+    triggered_by: str
+    user_id: str
+    model: str
+    cost_source: str
 
 
-def tool_keys(day: date, names: tuple[str, ...], *, tool_name: str) -> list[Key]:
-    """Map a tool call, or the error of one, to the rows it adds to."""
-    return [Key(ToolDay, (day, *names, tool_name)), Key(ToolDayByName, (day, tool_name))]
+class ToolFact(NamedTuple):
+    """The same of a tool call, or of the error of one: the names of a ToolDay row."""
+
+    day: date
+    owner: str
+    channel: str
+    agent: str
+    project: str
+    triggered_by: str
+    tool_name: str
 
 
-Entry = tuple[list[Key], tuple[int, ...]]
+Fact = UsageFact | ToolFact
+Entry = tuple[Fact, tuple[int, ...]]
 
 
-def usage_entry(names: tuple[str, ...], record: UsageRecord) -> Entry:
-    """Return what a usage record adds, and to which rows. names: `session_names` of its session."""
-    keys = usage_keys(day_of(record.timestamp), names, user_id=record.user_id, model=record.model, cost_source=record.cost_source)
-    cost = 0 if record.cost_usd is None else to_nano(record.cost_usd)
-    return keys, (
+def keys_of(fact: Fact) -> list[Key]:
+    """Map a record to the rows it adds to."""
+    if isinstance(fact, UsageFact):
+        dimensions = [Key(UsageDayBy, (fact.day, name, getattr(fact, name), fact.cost_source)) for name in UsageDayBy.DIMENSIONS]
+        return [Key(UsageDay, tuple(fact)), *dimensions]
+    return [Key(ToolDay, tuple(fact)), Key(ToolDayByName, (fact.day, fact.tool_name))]
+
+
+def usage_entry(names: tuple[str, str, str, str, str], record: UsageRecord) -> Entry:
+    """Return what a usage record adds. names: `session_names` of its session."""
+    measures = (
         1,
         record.input_tokens,
         record.output_tokens,
         record.cache_read_tokens,
         record.cache_write_tokens,
         record.cache_write_1h_tokens,
-        cost,
+        0 if record.cost_usd is None else to_nano(record.cost_usd),
     )
+    return UsageFact(day_of(record.timestamp), *names, record.user_id, record.model, record.cost_source), measures
 
 
-def tool_entry(names: tuple[str, ...], message: Message) -> Entry | None:
+def tool_entry(names: tuple[str, str, str, str, str], message: Message) -> Entry | None:
     """Return what a message adds to the tools' rows: a call on its own day, an error on its result's. None for other messages."""
     if message.role == "tool_use":
         measures = (1, 0)
@@ -115,47 +126,56 @@ def tool_entry(names: tuple[str, ...], message: Message) -> Entry | None:
         measures = (0, 1)
     else:
         return None
-    return tool_keys(day_of(message.timestamp), names, tool_name=message.tool_name), measures
+    return ToolFact(day_of(message.timestamp), *names, message.tool_name), measures
 
 
 class Tally:
-    """What one transaction adds to the day rows."""
+    """What one transaction adds to the day rows: whole numbers (tokens, nano-dollars) by fact."""
 
     def __init__(self) -> None:
-        self.sums: dict[Key, list[int]] = {}
+        self.facts: dict[Fact, list[int]] = {}
 
-    def add(self, keys: list[Key], measures: tuple[int, ...], times: int = 1) -> None:
-        """Add whole numbers (tokens, nano-dollars) to each of the rows; times=-1 takes them away again."""
-        sums = self.sums
-        for key in keys:
-            row = sums.get(key)
-            if row is None:
-                sums[key] = [times * measure for measure in measures]
-            else:
-                for position, measure in enumerate(measures):
-                    row[position] += times * measure
+    def add(self, fact: Fact, measures: Iterable[int], times: int = 1) -> None:
+        """Add a record's numbers; times=-1 takes them away again."""
+        sums = self.facts.get(fact)
+        if sums is None:
+            self.facts[fact] = [times * measure for measure in measures]
+        else:
+            for position, measure in enumerate(measures):
+                sums[position] += times * measure
 
     def merge(self, other: Tally) -> None:
-        for key, measures in other.sums.items():
-            self.add([key], tuple(measures))
+        for fact, measures in other.facts.items():
+            self.add(fact, measures)
+
+    def rows(self) -> dict[Key, list[int]]:
+        """Return the sums by row of the day tables."""
+        rows: dict[Key, list[int]] = {}
+        for fact, measures in self.facts.items():
+            for key in keys_of(fact):
+                sums = rows.setdefault(key, [0] * len(measures))
+                for position, measure in enumerate(measures):
+                    sums[position] += measure
+        return rows
 
     def flush(self) -> None:
-        """Add the sums to the tables, one statement a table, in order of key."""
+        """Add the sums to the tables, in the order of TABLES and of key."""
+        by_table: dict[type[models.Model], list[tuple[UUID, tuple[Any, ...], list[int]]]] = {}
+        for key, measures in self.rows().items():
+            if any(measures):
+                by_table.setdefault(key.table, []).append((key.id, key.names, measures))
         for table in TABLES:
-            rows = sorted((key.id, key.names, measures) for key, measures in self.sums.items() if key.table is table and any(measures))
-            if not rows:
+            if table not in by_table:
                 continue
-            prepare_id = table._meta.pk.get_db_prep_value  # type: ignore[union-attr]
-            prepare_day = table._meta.get_field("day").get_db_prep_value  # type: ignore[union-attr]
+            prepare_id = table._meta.pk.get_db_prep_value
+            prepare_day = table._meta.get_field("day").get_db_prep_value
+            values = [
+                (prepare_id(key, connection), prepare_day(names[0], connection), *names[1:], *measures)
+                for key, names, measures in sorted(by_table[table])
+            ]
             with connection.cursor() as cursor:
-                cursor.executemany(
-                    _upsert(table),
-                    [
-                        (prepare_id(key, connection), prepare_day(names[0], connection), *names[1:], *measures)
-                        for key, names, measures in rows
-                    ],
-                )
-        self.sums.clear()
+                cursor.executemany(_upsert(table), values)
+        self.facts.clear()
 
 
 @cache
@@ -165,7 +185,7 @@ def _upsert(table: type[models.Model]) -> str:
     columns = ", ".join(("id", *names, *measures))
     marks = ", ".join(["%s"] * (1 + len(names) + len(measures)))
     sums = ", ".join(f"{measure} = {name}.{measure} + excluded.{measure}" for measure in measures)
-    return f"INSERT INTO {name} ({columns}) VALUES ({marks}) ON CONFLICT (id) DO UPDATE SET {sums}"
+    return f"INSERT INTO {name} ({columns}) VALUES ({marks}) ON CONFLICT (id) DO UPDATE SET {sums}"  # noqa: S608  # names of our own columns
 
 
 def lock_tables() -> None:
@@ -179,7 +199,7 @@ def lock_tables() -> None:
 def compare_and_replace(counted: Tally, *, dry_run: bool) -> Iterator[tuple[str, str, int, int]]:
     """Hold the tables against what was counted: yield (row in words, column, cached, counted) for each difference, then write what was counted."""
     wrong = False
-    expected = {key.id: (key, measures) for key, measures in counted.sums.items() if any(measures)}
+    expected = {key.id: (key, measures) for key, measures in counted.rows().items() if any(measures)}
     for table, (names, measures) in TABLES.items():
         for row in table._default_manager.iterator(chunk_size=5000):
             cached = [
@@ -225,7 +245,7 @@ def writing() -> Iterator[Tally]:
     try:
         with transaction.atomic():
             yield tally
-            if outer is None and tally.sums:
+            if outer is None and tally.facts:
                 check_time_zone()
                 tally.flush()
     finally:

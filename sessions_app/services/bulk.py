@@ -1,11 +1,12 @@
-"""Many rows at once, past the ORM's per-row work: an import spends most of its time here. Values go through the fields' own conversions."""
+"""Many rows at once, past the ORM's per-row work: an import spends most of its time here."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import cache, lru_cache
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
 from django.db import connection, models
@@ -14,6 +15,8 @@ LOOKUP_SIZE = 500  # values in one IN (...): SQLite takes 32,766, the planner li
 _ROWS_A_STATEMENT = 500  # PostgreSQL, whose driver sends one statement a row otherwise
 
 Item = TypeVar("Item")
+Row = TypeVar("Row", bound=models.Model)
+Convert = Callable[[Any], Any]
 
 
 def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
@@ -22,15 +25,16 @@ def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
         yield items[start : start + size]
 
 
+def new_row(model: type[Row], values: dict[str, Any]) -> Row:
+    """Make an unsaved row from a value for each of its columns but the number; by position, which is three times faster than by name."""
+    return model(None, *_values_in_order(model)(values))
+
+
 def insert_rows(rows: Sequence[models.Model]) -> None:
     """Insert unsaved rows of one model; a primary key that the database numbers stays unknown."""
-    columns, getter, converters = _plan(type(rows[0]), connection.vendor)
-    values = [
-        tuple([value if convert is None else convert(value) for value, convert in zip(getter(row), converters, strict=True)])
-        for row in rows
-    ]
-    table = connection.ops.quote_name(rows[0]._meta.db_table)
-    head = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "  # noqa: S608  # names of our own columns
+    model = type(rows[0])
+    columns, values = _values(rows, tuple(field.name for field in model._meta.concrete_fields if not isinstance(field, models.AutoField)))
+    head = f"INSERT INTO {_table(model)} ({', '.join(columns)}) VALUES "  # noqa: S608  # names of our own columns
     marks = f"({', '.join(['%s'] * len(columns))})"
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
@@ -40,38 +44,58 @@ def insert_rows(rows: Sequence[models.Model]) -> None:
             cursor.executemany(head + marks, values)
 
 
-def update_rows(rows: Sequence[models.Model], columns: tuple[str, ...]) -> None:
+def update_rows(rows: Sequence[models.Model], names: tuple[str, ...]) -> None:
     """Write these columns of saved rows of one model, which the caller holds locked."""
     if not rows:
         return
-    model = type(rows[0])
-    if len(rows) == 1:
-        model._default_manager.filter(pk=rows[0].pk).update(**{column: getattr(rows[0], column) for column in columns})
-        return
-    fields = [*(model._meta.get_field(column) for column in columns), model._meta.pk]
-    getter, converters = attrgetter(*[field.attname for field in fields]), [_converter(field) for field in fields]
-    values = [
-        tuple([value if convert is None else convert(value) for value, convert in zip(getter(row), converters, strict=True)])
-        for row in rows
-    ]
-    assignments = ", ".join(f"{field.column} = %s" for field in fields[:-1])
-    table = connection.ops.quote_name(model._meta.db_table)
+    columns, values = _values(rows, (*names, type(rows[0])._meta.pk.name))
+    assignments = ", ".join(f"{column} = %s" for column in columns[:-1])
     with connection.cursor() as cursor:
-        cursor.executemany(f"UPDATE {table} SET {assignments} WHERE {fields[-1].column} = %s", values)  # noqa: S608  # names of our own columns
+        cursor.executemany(f"UPDATE {_table(type(rows[0]))} SET {assignments} WHERE {columns[-1]} = %s", values)  # noqa: S608
+
+
+def _values(rows: Sequence[models.Model], names: tuple[str, ...]) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return the columns of these fields, and each row's values as the database takes them."""
+    columns, getter, converters = _plan(type(rows[0]), names, connection.vendor)
+    return columns, [
+        tuple([convert(value) if convert else value for value, convert in zip(getter(row), converters, strict=True)]) for row in rows
+    ]
+
+
+def _table(model: type[models.Model]) -> str:
+    return connection.ops.quote_name(model._meta.db_table)
 
 
 @cache
-def _plan(model: type[models.Model], vendor: str) -> tuple[list[str], Callable[[Any], tuple[Any, ...]], list[Callable[[Any], Any] | None]]:
+def _values_in_order(model: type[models.Model]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    return itemgetter(*[field.attname for field in model._meta.concrete_fields if not field.primary_key])
+
+
+@cache
+def _plan(
+    model: type[models.Model], names: tuple[str, ...], vendor: str
+) -> tuple[list[str], Callable[[Any], tuple[Any, ...]], list[Convert | None]]:
     """Return the columns, a getter of their values from a row, and what each value must go through for this database (None: nothing)."""
-    fields = [field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField)]
-    return [field.column for field in fields], attrgetter(*[field.attname for field in fields]), [_converter(field) for field in fields]
+    fields: list[Any] = [model._meta.get_field(name) for name in names]
+    return (
+        [field.column for field in fields],
+        attrgetter(*[field.attname for field in fields]),
+        [_converter(field, vendor) for field in fields],
+    )
 
 
-def _converter(field: models.Field[Any, Any]) -> Callable[[Any], Any] | None:
+def _converter(field: models.Field[Any, Any], vendor: str) -> Convert | None:
     target = field.target_field if isinstance(field, models.ForeignKey) else field
     if isinstance(target, models.CharField | models.TextField | models.BooleanField | models.IntegerField):
         return None
     if isinstance(target, models.JSONField):
         return lambda value: json.dumps(value, ensure_ascii=False) if value else "{}"
-    # The same few times and ids come again and again in a batch, and the field's own conversion is slow.
+    if isinstance(target, models.DateTimeField):
+        return _sqlite_time if vendor == "sqlite" else None
+    # The same few ids come again and again in a batch, and the field's own conversion is slow.
     return lru_cache(maxsize=1024)(lambda value: target.get_db_prep_save(value, connection))
+
+
+def _sqlite_time(moment: datetime | None) -> str | None:
+    """Write a time as Django's SQLite backend does: UTC, without saying so."""
+    return None if moment is None else str(moment.astimezone(UTC).replace(tzinfo=None))

@@ -256,8 +256,8 @@ def _recount_day_rows(zone: ZoneInfo, result: RecountResult, dry_run: bool) -> N
     )
     for day, *columns in usage.iterator(chunk_size=5000):
         *session_names, user_id, model, cost_source, input_, output, cache_read, cache_write, cache_write_1h, cost, turns = columns
-        keys = day_rows.usage_keys(day, (*session_names[:4], session_names[4] or ""), user_id=user_id, model=model, cost_source=cost_source)
-        counted.add(keys, (turns, input_, output, cache_read, cache_write, cache_write_1h, day_rows.to_nano(cost or 0)))
+        fact = day_rows.UsageFact(day, *session_names[:4], session_names[4] or "", user_id, model, cost_source)
+        counted.add(fact, (turns, input_, output, cache_read, cache_write, cache_write_1h, day_rows.to_nano(cost or 0)))
     is_call, is_error = Q(role="tool_use"), Q(role="tool_result", is_error=True)
     tools = (
         Message.objects.filter(is_call | is_error)
@@ -268,7 +268,7 @@ def _recount_day_rows(zone: ZoneInfo, result: RecountResult, dry_run: bool) -> N
     )
     for day, *columns in tools.iterator(chunk_size=5000):
         *session_names, tool_name, calls, errors = columns
-        counted.add(day_rows.tool_keys(day, (*session_names[:4], session_names[4] or ""), tool_name=tool_name), (calls, errors))
-    result.day_rows = len(counted.sums)
+        counted.add(day_rows.ToolFact(day, *session_names[:4], session_names[4] or "", tool_name), (calls, errors))
+    result.day_rows = len(counted.rows())
     for where, column, cached, true in day_rows.compare_and_replace(counted, dry_run=dry_run):
         result.note(Difference(where, column, cached, true))

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
+from django.db.models import F, Value
 from django.utils import timezone
 
 from sessions_app import day_rows, pricing
@@ -22,7 +23,7 @@ from sessions_app.errors import EventIdReused, InvalidMessage, InvalidUsage, Ses
 from sessions_app.events import ROLES, UNKNOWN_TOOL, CompactionEvent, Event, MessageEvent, UsageEvent
 from sessions_app.models import MODEL_LENGTH, Compaction, Message, Session, UsageRecord
 from sessions_app.money import rounded
-from sessions_app.services.bulk import LOOKUP_SIZE, chunks, insert_rows, update_rows
+from sessions_app.services.bulk import LOOKUP_SIZE, chunks, insert_rows, new_row, update_rows
 from sessions_app.services.cleaning import REPLACED, aware, name, storable_counted, storable_json, title_of
 from sessions_app.services.lifecycle import locked_all, set_session_facts
 
@@ -45,7 +46,8 @@ class Refusal:
 
 @dataclass(slots=True)
 class StoreResult:
-    """What became of the events: how many of each kind are new, how many were known, or replaced an earlier body. rows: for each event its row, stored now or before (without primary key when stored in bulk), or None when refused."""
+    """What became of the events: how many of each kind are new, how many were known, or replaced an earlier body. rows: for each event its row as stored now, without its
+    number when stored in bulk; None when refused; of a known event the row stored before, in bulk None."""
 
     rows: list[Message | UsageRecord | Compaction | None]
     messages: int = 0
@@ -262,7 +264,7 @@ class _Writer:
     def received(self, session: Session, event: Event, error: type[SessionError]) -> dict[str, Any]:
         timestamp = self.now if event.timestamp is None else aware(event.timestamp, "timestamp", error)
         event_id = name(event.event_id, "event_id", error=error) if event.event_id else ""
-        return {"session": session, "timestamp": timestamp, "received_at": self.now, "source": self.source, "event_id": event_id}
+        return {"session_id": session.pk, "timestamp": timestamp, "received_at": self.now, "source": self.source, "event_id": event_id}
 
     def message_row(self, session: Session, event: MessageEvent) -> Message:
         if event.role not in ROLES:
@@ -278,18 +280,21 @@ class _Writer:
         tool_name, call_id, is_error = "", "", False
         if event.role in ("tool_use", "tool_result"):
             tool_name, call_id, is_error = tool_columns(event)
-        return Message(
-            **self.received(session, event, InvalidMessage),
-            fingerprint=_fingerprint(event.role, event.content, event.timestamp) if event.event_id else None,
-            role=event.role,
-            agent=name(event.agent, "agent", length=100, error=InvalidMessage) if event.agent else "",
-            subagent_id=name(event.subagent_id, "subagent_id", length=100, error=InvalidMessage) if event.subagent_id else "",
-            response_id=name(event.response_id, "response_id", error=InvalidMessage) if event.response_id else "",
-            tool_name=tool_name,
-            tool_call_id=call_id,
-            is_error=is_error,
-            extra=extra,
-            content=content,
+        return new_row(
+            Message,
+            {
+                **self.received(session, event, InvalidMessage),
+                "fingerprint": _fingerprint(event.role, event.content, event.timestamp) if event.event_id else None,
+                "role": event.role,
+                "agent": name(event.agent, "agent", length=100, error=InvalidMessage) if event.agent else "",
+                "subagent_id": name(event.subagent_id, "subagent_id", length=100, error=InvalidMessage) if event.subagent_id else "",
+                "response_id": name(event.response_id, "response_id", error=InvalidMessage) if event.response_id else "",
+                "tool_name": tool_name,
+                "tool_call_id": call_id,
+                "is_error": is_error,
+                "extra": extra,
+                "content": content,
+            },
         )
 
     def usage_row(self, session: Session, event: UsageEvent) -> UsageRecord:
@@ -309,38 +314,44 @@ class _Writer:
             )
             cost_source = "unknown" if cost is None else "computed"
         sent = (event.model, *counts.values(), event.cost_usd, event.turn, event.user_id, event.provider, event.timestamp)
-        return UsageRecord(
-            **received,
-            **counts,
-            fingerprint=_fingerprint(*sent) if event.event_id else None,
-            turn=event.turn,
-            model=model,
-            provider=provider,
-            user_id=session.user_id if event.user_id is None else name(event.user_id, "user_id", error=InvalidUsage),
-            cost_usd=cost,
-            cost_source=cost_source,
-            subagent_id=name(event.subagent_id, "subagent_id", length=100, error=InvalidUsage) if event.subagent_id else "",
-            response_id=name(event.response_id, "response_id", error=InvalidUsage) if event.response_id else "",
-            extra=storable_json(event.extra) if event.extra else {},
+        return new_row(
+            UsageRecord,
+            {
+                **received,
+                **counts,
+                "fingerprint": _fingerprint(*sent) if event.event_id else None,
+                "turn": event.turn,
+                "model": model,
+                "provider": provider,
+                "user_id": session.user_id if event.user_id is None else name(event.user_id, "user_id", error=InvalidUsage),
+                "cost_usd": cost,
+                "cost_source": cost_source,
+                "subagent_id": name(event.subagent_id, "subagent_id", length=100, error=InvalidUsage) if event.subagent_id else "",
+                "response_id": name(event.response_id, "response_id", error=InvalidUsage) if event.response_id else "",
+                "extra": storable_json(event.extra) if event.extra else {},
+            },
         )
 
     def compaction_row(self, session: Session, event: CompactionEvent) -> Compaction:
         summary, replaced = storable_counted(event.summary)
-        return Compaction(
-            **self.received(session, event, InvalidMessage),
-            fingerprint=_fingerprint(event.trigger, event.summary, event.pre_tokens, event.timestamp) if event.event_id else None,
-            trigger=name(event.trigger, "trigger", length=40, error=InvalidMessage),
-            pre_tokens=_count(event.pre_tokens, "pre_tokens", InvalidMessage),
-            summary=summary,
-            messages_compacted=_count(event.messages_compacted, "messages_compacted", InvalidMessage),
-            extra={**(storable_json(event.extra) if event.extra else {}), **({REPLACED: replaced} if replaced else {})},
+        return new_row(
+            Compaction,
+            {
+                **self.received(session, event, InvalidMessage),
+                "fingerprint": _fingerprint(event.trigger, event.summary, event.pre_tokens, event.timestamp) if event.event_id else None,
+                "trigger": name(event.trigger, "trigger", length=40, error=InvalidMessage),
+                "pre_tokens": _count(event.pre_tokens, "pre_tokens", InvalidMessage),
+                "summary": summary,
+                "messages_compacted": _count(event.messages_compacted, "messages_compacted", InvalidMessage),
+                "extra": {**(storable_json(event.extra) if event.extra else {}), **({REPLACED: replaced} if replaced else {})},
+            },
         )
 
     # --- known or new -----------------------------------------------------------------------------------------------------------
 
     def only_new(self, model: type[Row], incoming: list[_Incoming[Row]]) -> list[_Incoming[Row]]:
         """Sort out what was stored before: the same id and body again is a duplicate, another body is refused, unless the event replaces."""
-        known: dict[str, Row] = {}
+        known: dict[str, Row | _Stored] = {}
         for some in chunks([item.row.event_id for item in incoming if item.row.event_id], LOOKUP_SIZE):
             known.update({row.event_id: row for row in _known(model, self.source, some, whole=self.with_ids)})
         new: list[_Incoming[Row]] = []
@@ -354,11 +365,11 @@ class _Writer:
                     first[event_id] = item
                 new.append(item)
                 continue
-            result.rows[item.index] = earlier
+            result.rows[item.index] = None if isinstance(earlier, _Stored) else earlier
             if isinstance(item.event, UsageEvent) and item.event.replaces:
                 if item.row.total_tokens > earlier.total_tokens and earlier.session_id == item.row.session_id:
                     if before is None:
-                        self.replace_usage(item.target, earlier, item.row)
+                        self.replace_usage(item.target, earlier.pk, item.row)
                         continue
                     before.row = item.row
                 # else copied history: counted where it was first seen
@@ -378,6 +389,7 @@ class _Writer:
             by_session.setdefault(item.target.session.pk, (item.target, []))[1].append(item.row)
         if self.with_ids:
             for item in incoming:
+                item.row.session = item.target.session
                 item.row.save(force_insert=True)
         elif incoming:
             insert_rows([item.row for item in incoming])
@@ -490,9 +502,9 @@ class _Writer:
             session.cost_usd += times * record.cost_usd
         target.is_changed = True
 
-    def replace_usage(self, target: _Target, earlier: UsageRecord, record: UsageRecord) -> None:
+    def replace_usage(self, target: _Target, stored: int, record: UsageRecord) -> None:
         """Put a later, larger body of the same call in the place of the earlier one: its counts, its cost, its turn's number kept."""
-        earlier = UsageRecord.objects.get(pk=earlier.pk)
+        earlier = UsageRecord.objects.get(pk=stored)
         self.count_usage(target, earlier, times=-1)
         record.pk, record.turn = earlier.pk, earlier.turn
         record.save(force_update=True)
@@ -578,17 +590,24 @@ def _reported(cost: object) -> Decimal | None:
 
 def _fingerprint(*parts: object) -> int:
     """Digest a body to 64 bits: enough to tell a resend from a reused id, where the two are already known to share it."""
-    digest = blake2b(digest_size=8)
-    for part in parts:
-        digest.update(part.encode("utf-8", "surrogatepass") if isinstance(part, str) else repr(part).encode())
-        digest.update(b"\0")
-    return int.from_bytes(digest.digest(), "big", signed=True)
+    text = "\0".join([part if isinstance(part, str) else str(part) for part in parts])
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big", signed=True)
 
 
-def _known(model: type[Row], source: str, event_ids: list[str], *, whole: bool) -> Iterable[Row]:
-    """Fetch the stored rows of these event ids; whole: with their long texts, for a caller that is given the row."""
+class _Stored(NamedTuple):
+    """As much of a stored row as tells a resend from a reused id."""
+
+    event_id: str
+    fingerprint: int | None
+    session_id: UUID
+    pk: int
+    total_tokens: int
+
+
+def _known(model: type[Row], source: str, event_ids: Sequence[str], *, whole: bool) -> Iterable[Row | _Stored]:
+    """Fetch the stored rows of these event ids; whole: the rows themselves, for a caller that is given them."""
     rows = model._default_manager.filter(source=source, event_id__in=event_ids).exclude(event_id="")
-    if not whole:
-        columns = ["event_id", "fingerprint", "session_id"]
-        rows = rows.only(*columns, *TOKEN_COLUMNS) if model is UsageRecord else rows.only(*columns)
-    return rows
+    if whole:
+        return rows
+    tokens = F("input_tokens") + F("output_tokens") + F("cache_read_tokens") + F("cache_write_tokens") if model is UsageRecord else Value(0)
+    return map(_Stored._make, rows.values_list("event_id", "fingerprint", "session_id", "pk", tokens))
