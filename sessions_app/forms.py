@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from typing import Any
 
 from django import forms
@@ -92,3 +93,64 @@ class WantedForm(forms.Form):
         """Return the wanted state of the field `name`, None when it says neither."""
         form = cls({"wanted": data.get(name, "")})
         return form.cleaned_data["wanted"] if form.is_valid() else None
+
+
+PERIODS = {"7d": "7 days", "30d": "30 days", "90d": "90 days", "month": "This month", "all": "All time"}
+# Beyond these years a date is a typing error, and its first moment may be no time at all in another zone.
+FIRST_DATE, LAST_DATE = date(1970, 1, 1), date(2200, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class CostFilter:
+    """The range of the cost page: business days, since <= day < until, None = no bound. period: a key of PERIODS, "" for a range given by hand."""
+
+    period: str
+    since: date | None
+    until: date | None
+    complaints: list[str] = field(default_factory=list)
+
+    @property
+    def through(self) -> date | None:
+        """Return the last day of the range, as people say it."""
+        return None if self.until is None else self.until - timedelta(days=1)
+
+
+class CostFilterForm(forms.Form):
+    """Read ?period= or ?since=&until= (half-open) or ?since=&through= (the last day). Never raises: a value that is not known falls back to the
+    default, and the page says so."""
+
+    period = forms.ChoiceField(choices=list(PERIODS.items()), required=False)
+    since = forms.DateField(input_formats=["%Y-%m-%d"], required=False)
+    until = forms.DateField(input_formats=["%Y-%m-%d"], required=False)
+    through = forms.DateField(input_formats=["%Y-%m-%d"], required=False)
+
+    def cost_filter(self, today: date) -> CostFilter:
+        """Return the filter. today: the business day on which the presets end."""
+        self.is_valid()
+        clean = self.cleaned_data
+        complaints = [f"{name} \u201c{str(self.data.get(name, ''))[:60]}\u201d" for name in self.fields if name in self.errors]
+        dates = {}
+        for name in ("since", "until", "through"):
+            value = clean.get(name)
+            if value is not None and not FIRST_DATE <= value <= LAST_DATE:
+                complaints.append(f"{name} \u201c{value}\u201d")
+            elif value is not None:
+                dates[name] = value
+        since, until = dates.get("since"), dates.get("until")
+        if until is None and "through" in dates:
+            until = dates["through"] + timedelta(days=1)
+        if since is not None and until is not None and since >= until:
+            complaints.append(f"a range from {since} that ends before it begins")
+            since = until = None
+        if since is None and until is None:
+            period = clean.get("period") or "30d"
+            return CostFilter(period, *period_range(period, today), complaints)
+        return CostFilter("", since, until, complaints)
+
+
+def period_range(period: str, today: date) -> tuple[date | None, date | None]:
+    """Return the days of a preset, half-open, today the last of them."""
+    if period == "all":
+        return None, None
+    first = today.replace(day=1) if period == "month" else today - timedelta(days=int(period.removesuffix("d")) - 1)
+    return first, today + timedelta(days=1)

@@ -1,6 +1,6 @@
 """Every read: typed arguments in, rows or frozen values out; nothing is saved. `viewer=None` is the system itself, which sees everything."""
 
-from sessions_app.queries.costs import CostOverview, DayCost, DayModelCost, ModelCost, ToolUse, Totals, UserCost, cost_overview
+from sessions_app.queries.costs import CostOverview, DayCost, DayModelCost, ModelCost, ToolUse, Totals, UserCost, cost_overview, dearest_models
 from sessions_app.queries.sessions import (
     STATES,
     RailCounts,
@@ -28,6 +28,7 @@ __all__ = [
     "UsageSummary",
     "UserCost",
     "cost_overview",
+    "dearest_models",
     "get_message",
     "get_messages",
     "get_session",

@@ -169,6 +169,18 @@ def cost_overview(since: datetime | None = None, until: datetime | None = None, 
     )
 
 
+def dearest_models(*, viewer: AbstractUser | None = None) -> list[str]:
+    """Name the models by what they cost over all time, dearest first, ties by name, those without a price left out: the order in which charts
+    hand out their colours, so that a model has the same one whatever the range."""
+    rows: QuerySet[Any]
+    if sees_everything(viewer):
+        rows, column = UsageDayBy.objects.filter(dimension="model"), "value"
+    else:
+        rows, column = UsageDay.objects.visible_to(viewer), "model"
+    found = rows.exclude(cost_source=UNKNOWN).values_list(column).annotate(cost=Sum("cost_usd"), calls=Sum("turns")).filter(calls__gt=0).order_by()
+    return [name for name, _, _ in sorted(found, key=lambda row: (-row[1], row[0]))]
+
+
 def _day_cost(day: date, models: dict[str, _Sums]) -> DayCost:
     known = [sums.cost_usd for sums in models.values() if sums.cost_known is not None]
     rows = [DayModelCost(model, sums.cost_known) for model, sums in models.items()]
