@@ -40,7 +40,7 @@ _LANGUAGES = (
 )
 LANGUAGES = frozenset(_LANGUAGES.split())
 
-_TAGS = "a blockquote br code del div em h3 h4 h5 h6 hr li ol p pre s span strong table tbody td th thead tr ul"
+_TAGS = "a blockquote br code del div em h3 hr li ol p pre s span strong table tbody td th thead tr ul"
 TAGS = frozenset(_TAGS.split())
 
 
@@ -81,7 +81,7 @@ def highlight(code: str, language: str) -> str:
 
 
 class _Renderer(RendererHTML):
-    """Our shapes for what differs from plain HTML: code blocks, headings below the page's own, images as links, tables that scroll."""
+    """Our shapes for what differs from plain HTML: code blocks, headings of one level, images as links, tables that scroll."""
 
     def fence(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         token = tokens[index]
@@ -91,11 +91,12 @@ class _Renderer(RendererHTML):
     def code_block(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         return f"<pre>{escape(tokens[index].content)}</pre>\n"
 
+    # A stranger's levels come in any order, which would break the page's outline: all are h3 below the page's h2, and look by class.
     def heading_open(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
-        return f"<h{min(int(tokens[index].tag[1]) + 2, 6)}>"
+        return "<h3>" if tokens[index].tag in ("h1", "h2") else '<h3 class="is-minor">'
 
     def heading_close(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
-        return f"</h{min(int(tokens[index].tag[1]) + 2, 6)}>\n"
+        return "</h3>\n"
 
     def image(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         # never loaded: a remote image tells its host who reads what, and when
@@ -137,7 +138,7 @@ def _cleaner() -> nh3.Cleaner:
         tags=set(TAGS),
         clean_content_tags={"script", "style"},
         attributes={"*": set(), "a": {"href"}, "ol": {"start"}},  # without "*", title and lang would pass everywhere
-        allowed_classes={"span": set(classes), "div": {"table-scroll"}, "td": {"num"}, "th": {"num"}},
+        allowed_classes={"span": set(classes), "div": {"table-scroll"}, "h3": {"is-minor"}, "td": {"num"}, "th": {"num"}},
         # what scrolls can be reached by key and has a name
         set_tag_attribute_values={
             "pre": {"class": "code", "tabindex": "0", "role": "group", "aria-label": "Code"},
