@@ -18,7 +18,7 @@ from sessions_app.services.lifecycle import (
     set_title_if_empty,
     touch_session,
 )
-from sessions_app.services.maintenance import CloseResult, Difference, RecountResult, close_stale_sessions, recount, remove_demo
+from sessions_app.services.maintenance import CloseResult, Difference, RecountResult, close_stale_sessions, recount, remove_demo, store_demo
 from sessions_app.services.read_state import mark_all_read, mark_read
 from sessions_app.services.transcript import Refusal, StoreResult, record_compaction, record_usage, save_message, store_batch, store_events
 
@@ -52,6 +52,7 @@ __all__ = [
     "set_session_facts",
     "set_title_if_empty",
     "store_batch",
+    "store_demo",
     "store_events",
     "touch_session",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -15,8 +15,11 @@ from django.db.models.functions import Coalesce, TruncDate
 from django.utils import timezone
 
 from sessions_app import day_rows
+from sessions_app.events import Event
 from sessions_app.models import Channel, Message, Session, UsageRecord
+from sessions_app.services.bulk import insert_rows
 from sessions_app.services.lifecycle import AUTO_CLOSED, channel_named
+from sessions_app.services.transcript import store_batch
 
 BATCH = 500  # sessions in one transaction: well below 100 ms of write lock
 MAX_GAP_MINUTES = 100 * 366 * 24 * 60  # a longer gap is never over, and would reach back before the calendar begins
@@ -79,6 +82,17 @@ def close_stale_sessions(
             closed += some
             by_channel[row.slug] = by_channel.get(row.slug, 0) + len(some)
     return CloseResult(closed, by_channel, stopped=False)
+
+
+def store_demo(batch: Sequence[tuple[Session, list[Event]]], *, now: datetime | None = None) -> None:
+    """Store new demo sessions, whose own facts are set, with all their events, in one transaction. What is written of an event, its price, the
+    sessions' numbers and the day rows come from the same code as everybody's; only the sessions themselves are inserted in bulk.
+    Raises the first refusal, and then stores nothing."""
+    with day_rows.writing():
+        insert_rows([session for session, _ in batch])
+        for result in store_batch(batch, imported=True, now=now):
+            for refusal in result.refused:
+                raise refusal.error
 
 
 def remove_demo(*, should_stop: Stop = never, progress: Callable[[int], None] | None = None) -> int:
