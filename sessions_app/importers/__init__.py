@@ -28,7 +28,7 @@ Found = list[tuple[ModuleType, list[list[Path]]]]
 def discover(path: str | os.PathLike[str], agent: str = AUTO) -> Found:
     """Return the logs at a path, by format: for each, the groups of files that are read together, in a fixed order.
 
-    path: a log file, a project's folder, an agent's home, a person's home. agent: a name of FORMATS, or auto to recognise each file.
+    path: a log file (its sub-agents' files come with it), a project's folder, an agent's home, a person's home. agent: a name of FORMATS, or auto to recognise each file.
     Other files are passed over. A single file given with its agent's name is taken as it is.
     Raises NoLogsFound when the path does not exist or holds nothing known.
     """
@@ -44,7 +44,7 @@ def discover(path: str | os.PathLike[str], agent: str = AUTO) -> Found:
         module = _recognised(root, modules) or (modules[0] if agent != AUTO else None)
         if module is None:
             raise NoLogsFound(f"{root} is no log of a known agent ({', '.join(FORMATS)}).")
-        return [(module, module.group([root]))]
+        return [(module, module.group([root, *module.companions(root)]))]
     if not is_folder:
         raise NoLogsFound(f"{root} does not exist.")
     files: dict[str, list[Path]] = {}

@@ -92,6 +92,11 @@ def group(paths: list[Path]) -> list[list[Path]]:
     return [groups[folder] for folder in sorted(groups)]
 
 
+def companions(path: Path) -> list[Path]:
+    """Return the sub-agents' files of a session's own file."""
+    return sorted(path.with_suffix("").glob("subagents/**/*.jsonl"))
+
+
 def read(paths: list[Path]) -> Iterator[LogItem]:
     """Yield what the files of one group hold; the usage last, when the largest figure of each response is known."""
     reader = _Reader()

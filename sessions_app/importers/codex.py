@@ -75,6 +75,11 @@ def group(paths: list[Path]) -> list[list[Path]]:
     return [[path] for path in sorted(paths, key=lambda path: (path.name, path))]
 
 
+def companions(path: Path) -> list[Path]:
+    """Return nothing: a sub-agent's rollout is a session of its own."""
+    return []
+
+
 def read(paths: list[Path]) -> Iterator[LogItem]:
     """Yield what the files of one group hold, in their order."""
     for path in paths:

@@ -4,6 +4,7 @@ A format module (claude_code.py, codex.py, ...) has
     AGENT: str                                  the agent's name, as `--agent` takes it and as sessions carry it
     recognise(path: Path, head: bytes) -> bool  does this file, by its name and first 64 kB, look like one of mine?
     group(paths: list[Path]) -> list[list[Path]]   the files that must be read together (a session and its sub-agents), each group in reading order
+    companions(path: Path) -> list[Path]         the files that belong to this one and must be read with it, where a person names only the one
     read(paths: list[Path]) -> Iterator[LogItem]   one group, line by line, in constant memory
 `read` yields a SessionFacts before the first event of each session (again when a fact becomes known), events in the order they
 stand in the files, and LogWarnings. The events of several sessions may alternate. It must not raise on anything a file may hold.

@@ -147,6 +147,8 @@ class _Import:
             self.facts[key] = item
             if key in self.pending:
                 self.pending[key].facts = item
+            elif key[1] in self.result.seen_sessions:  # a title, say, that the log tells after its last event
+                self.pending[key] = _Pending(item, group.agent, group.paths[0])
         elif isinstance(item, LogWarning):
             self.result.warnings.append(item)
         elif isinstance(item, Skipped):
@@ -210,5 +212,6 @@ def _logged_session(waiting: _Pending) -> services.LoggedSession:
         project=facts.project,
         git_branch=facts.git_branch,
         title=facts.title,
+        extra=facts.extra,
         started_at=min((event.timestamp for event in waiting.events if is_storable_time(event.timestamp)), default=None),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from sessions_app import day_rows
 from sessions_app.errors import InvalidSession, SessionAlreadyOpen, SessionError, SessionNotFound, UnknownChannel
 from sessions_app.models import KEY_LENGTH, PROJECT_LENGTH, Channel, Message, Session, UsageRecord
 from sessions_app.services.bulk import LOOKUP_SIZE, chunks, insert_rows
-from sessions_app.services.cleaning import name, storable, title_of
+from sessions_app.services.cleaning import name, storable, storable_json, title_of
 
 AUTO_CLOSED = "Auto-closed: inactivity"
 HEARTBEAT = "__heartbeat__"
@@ -56,6 +56,7 @@ class LoggedSession:
     git_branch: str = ""
     title: str = ""
     started_at: datetime | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 def parse_id(session_id: UUID | str) -> UUID:
@@ -199,7 +200,8 @@ def open_logged_sessions(
             for session in _lockable().filter(channel=row, key__in=some, closed_at=None):
                 if session.agent in ("", agent) and not session.agent_session_id and session.key not in sessions:
                     set_session_facts(session, agent=agent)
-                    Session.objects.filter(pk=session.pk).update(agent_session_id=session.key)
+                    session.agent_session_id = session.key
+                    session.save(update_fields=["agent_session_id"])
                     sessions[session.key] = session
                 elif session.user_id == user_id:
                     taken.add(session.key)
@@ -207,6 +209,9 @@ def open_logged_sessions(
             one = wanted[key]
             set_session_facts(session, project=storable(one.project)[:PROJECT_LENGTH], git_branch=storable(one.git_branch)[:KEY_LENGTH])
             _give_title(session, one.title)
+            if extra := {key: value for key, value in storable_json(one.extra).items() if key not in session.extra}:
+                session.extra |= extra
+                session.save(update_fields=["extra"])
             result[key] = Opened(session, created=False)
         new = [_new_logged(row, agent, user_id, one, now) for one in missing if one.agent_session_id not in sessions]
         for session in new:
@@ -258,6 +263,7 @@ def _new_logged(channel: Channel, agent: str, user_id: str, one: LoggedSession, 
         title_is_given=bool(title),
         project=storable(one.project)[:PROJECT_LENGTH],
         git_branch=storable(one.git_branch)[:KEY_LENGTH],
+        extra=storable_json(one.extra),
     )
 
 
@@ -331,13 +337,13 @@ def set_session_facts(session: Session, **facts: str) -> None:
     """Fill in what was not known of a locked session: agent, project, git_branch. What is known stays. Moves the day rows along, since they
     are kept by agent and project; runs inside the caller's `day_rows.writing()`."""
     before = day_rows.session_names(session)
-    missing = {field: value for field, value in facts.items() if value and not getattr(session, field)}
+    missing = {column: value for column, value in facts.items() if value and not getattr(session, column)}
     if not missing:
         return
-    for field, value in missing.items():
-        if field not in ("agent", "project", "git_branch"):
-            raise InvalidSession(f"{field} cannot be filled in later.", field=field)
-        setattr(session, field, value)
+    for column, value in missing.items():
+        if column not in ("agent", "project", "git_branch"):
+            raise InvalidSession(f"{column} cannot be filled in later.", field=column)
+        setattr(session, column, value)
     Session.objects.filter(pk=session.pk).update(**missing)
     after = day_rows.session_names(session)
     if before == after or not (session.total_turns or session.tool_call_count or session.error_count):
