@@ -21,7 +21,7 @@ STATIC = made=$$(cat requirements.txt sessionsite/settings.py $$(find static -ty
 	[ "$$made" = "$$(cat "$$stamp" 2>/dev/null)" ] || { echo 'Compressing the static files ...'; \
 	$(PY) manage.py collectstatic --no-input --verbosity 0 && echo "$$made" > "$$stamp"; }
 
-.PHONY: run test lint format types checks test-sqlite test-browser test-postgresql bench screenshots requirements clean venv venv-dev tools
+.PHONY: run test lint format types check test-sqlite test-browser test-postgresql bench screenshots requirements clean venv venv-dev tools
 
 run: venv
 	@$(PY) manage.py migrate --verbosity 0
@@ -31,7 +31,7 @@ run: venv
 
 test: venv-dev tools
 	@rm -f $(SKIPPED)
-	@$(MAKE) --no-print-directory --keep-going lint types checks test-sqlite test-browser test-postgresql; status=$$?; \
+	@$(MAKE) --no-print-directory --keep-going lint types check test-sqlite test-browser test-postgresql; status=$$?; \
 	if [ -s $(SKIPPED) ]; then printf '\n!!! NOT EVERYTHING WAS TESTED. Skipped:\n'; sed 's/^/!!!   /' $(SKIPPED); fi; \
 	if [ $$status = 0 ]; then printf '\nAll that ran passed.\n'; else printf '\nSomething failed: see above.\n'; fi; exit $$status
 
@@ -49,7 +49,7 @@ types: venv-dev
 	$(PY) -m mypy
 
 # In a data folder of its own: looking at the settings must not touch the site's.
-checks: venv-dev
+check: venv-dev
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && export DATA_DIR="$$folder" && unset DATABASE_URL TIME_ZONE && \
 	$(PY) manage.py makemigrations --check --dry-run && \
 	$(DEPLOYED) $(PY) manage.py check --deploy --fail-level WARNING
