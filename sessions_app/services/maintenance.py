@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -17,9 +18,8 @@ from django.utils import timezone
 from sessions_app import day_rows
 from sessions_app.events import Event
 from sessions_app.models import Channel, Message, Session, UsageRecord
-from sessions_app.services.bulk import insert_rows
 from sessions_app.services.lifecycle import AUTO_CLOSED, channel_named
-from sessions_app.services.transcript import store_batch
+from sessions_app.services.transcript import store_new_sessions
 
 BATCH = 500  # sessions in one transaction: well below 100 ms of write lock
 MAX_GAP_MINUTES = 100 * 366 * 24 * 60  # a longer gap is never over, and would reach back before the calendar begins
@@ -89,8 +89,7 @@ def store_demo(batch: Sequence[tuple[Session, list[Event]]], *, now: datetime | 
     sessions' numbers and the day rows come from the same code as everybody's; only the sessions themselves are inserted in bulk.
     Raises the first refusal, and then stores nothing."""
     with day_rows.writing():
-        insert_rows([session for session, _ in batch])
-        for result in store_batch(batch, imported=True, now=now):
+        for result in store_new_sessions(batch, now=now):
             for refusal in result.refused:
                 raise refusal.error
 
@@ -235,7 +234,8 @@ def _recount_sessions(ids: list[UUID], result: RecountResult, dry_run: bool) -> 
         .order_by()
     }
     for session in sessions:
-        words, money = said.get(session.pk, {}), spent.get(session.pk, {})
+        words: dict[str, Any] = said.get(session.pk, {})
+        money: dict[str, Any] = spent.get(session.pk, {})
         counted = {
             "message_count": words.get("count", 0) + session.touch_count,
             "tool_call_count": words.get("calls", 0),
@@ -270,7 +270,7 @@ def _recount_day_rows(zone: ZoneInfo, result: RecountResult, dry_run: bool) -> N
     )
     for day, *columns in usage.iterator(chunk_size=5000):
         *session_names, user_id, model, cost_source, input_, output, cache_read, cache_write, cache_write_1h, cost, turns = columns
-        fact = day_rows.UsageFact(day, *session_names[:4], session_names[4] or "", user_id, model, cost_source)
+        fact = day_rows.UsageFact(day, *session_names[:4], session_names[4] or "", user_id, model, cost_source)  # type: ignore[call-arg]
         counted.add(fact, (turns, input_, output, cache_read, cache_write, cache_write_1h, day_rows.to_nano(cost or 0)))
     is_call, is_error = Q(role="tool_use"), Q(role="tool_result", is_error=True)
     tools = (
@@ -282,7 +282,8 @@ def _recount_day_rows(zone: ZoneInfo, result: RecountResult, dry_run: bool) -> N
     )
     for day, *columns in tools.iterator(chunk_size=5000):
         *session_names, tool_name, calls, errors = columns
-        counted.add(day_rows.ToolFact(day, *session_names[:4], session_names[4] or "", tool_name), (calls, errors))
+        fact = day_rows.ToolFact(day, *session_names[:4], session_names[4] or "", tool_name)
+        counted.add(fact, (calls, errors))
     result.day_rows = len(counted.rows())
     for where, column, cached, true in day_rows.compare_and_replace(counted, dry_run=dry_run):
         result.note(Difference(where, column, cached, true))
