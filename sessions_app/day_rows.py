@@ -36,6 +36,7 @@ TABLES: dict[type[models.Model], tuple[tuple[str, ...], tuple[str, ...]]] = {
     ToolDayByName: (("day", "tool_name"), TOOL_MEASURES),
 }
 TIME_ZONE_FACT = "time_zone"
+DAY = models.DateField()  # how a day is written to the database; the same in every table
 
 
 class HasNames(Protocol):
@@ -168,7 +169,7 @@ class Tally:
             if table not in by_table:
                 continue
             prepare_id = table._meta.pk.get_db_prep_value
-            prepare_day = table._meta.get_field("day").get_db_prep_value
+            prepare_day = DAY.get_db_prep_value
             values = [
                 (prepare_id(key, connection), prepare_day(names[0], connection), *names[1:], *measures)
                 for key, names, measures in sorted(by_table[table])

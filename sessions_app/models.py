@@ -20,7 +20,7 @@ from django.urls import reverse
 from sessions_app.money import NanoUSDField
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractUser
+    from django.contrib.auth.models import User
 
 KEY_LENGTH = 255  # three of these and a slug stay below the 2,704 bytes that PostgreSQL allows an index row, whatever the script
 MODEL_LENGTH = 255
@@ -56,14 +56,14 @@ class Channel(models.Model):
         return self.label
 
 
-def sees_everything(viewer: AbstractUser | None) -> bool:
+def sees_everything(viewer: User | None) -> bool:
     """Whether this viewer sees every session: staff, and people with view_all_sessions. None = the system itself.
     Costs a query for the permission, once per user object."""
     return viewer is None or (viewer.is_active and (viewer.is_staff or viewer.has_perm("sessions_app.view_all_sessions")))
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
-    def visible_to(self, viewer: AbstractUser | None) -> SessionQuerySet:
+    def visible_to(self, viewer: User | None) -> SessionQuerySet:
         """Keep what this viewer may see: everything, or the sessions under the viewer's own user name. The one place that decides it,
         with its twin for the day rows, DayRowQuerySet.visible_to."""
         return self if sees_everything(viewer) else self.filter(user_id=_own_name(viewer))
@@ -71,23 +71,23 @@ class SessionQuerySet(models.QuerySet["Session"]):
     def open(self) -> SessionQuerySet:
         return self.filter(closed_at=None)
 
-    def with_marks_of(self, viewer: AbstractUser) -> SessionQuerySet:
+    def with_marks_of(self, viewer: User) -> SessionQuerySet:
         """Join this viewer's read mark as `mark` (at most one)."""
         return self.annotate(mark=models.FilteredRelation("read_marks", condition=Q(read_marks__viewer=viewer)))
 
-    def unread_by(self, viewer: AbstractUser | None) -> SessionQuerySet:
+    def unread_by(self, viewer: User | None) -> SessionQuerySet:
         """Keep what is unread for this viewer; None: by the shared default. Costs a query for the viewer's watermark."""
         if viewer is None:
             return self.filter(unread_since__isnull=False)
         return self.with_marks_of(viewer).filter(unread_condition(viewer))
 
 
-def _own_name(viewer: AbstractUser | None) -> str:
+def _own_name(viewer: User | None) -> str:
     """The user_id under which a viewer's own sessions stand; one that nobody has for a visitor who is not signed in, or was shut out."""
     return viewer.get_username() if viewer is not None and viewer.is_active and viewer.get_username() else "\x7f nobody"
 
 
-def unread_condition(viewer: AbstractUser) -> Q:
+def unread_condition(viewer: User) -> Q:
     """The rule of product.md, Read state, as a condition on `with_marks_of`: later than mark and watermark, or marked unread by the viewer.
     Costs a query for the watermark."""
     watermark = ReadWatermark.objects.filter(viewer=viewer).values_list("at", flat=True).first()
@@ -369,7 +369,7 @@ class StoreFact(models.Model):
 
 
 class DayRowQuerySet(models.QuerySet[Any]):
-    def visible_to(self, viewer: AbstractUser | None) -> DayRowQuerySet:
+    def visible_to(self, viewer: User | None) -> DayRowQuerySet:
         """Keep the sums of the sessions that this viewer may see; for tables with an owner."""
         return self if sees_everything(viewer) else self.filter(owner=_own_name(viewer))
 

@@ -35,7 +35,7 @@ def from_nano(nano: int) -> Decimal:
     return Decimal(nano).scaleb(-9)
 
 
-class NanoUSDField(models.Field):  # type: ignore[type-arg]
+class NanoUSDField(models.Field):
     """Dollars as Decimal in Python, whole nano-dollars in a BigInteger column. Largest value: $9.2 thousand million."""
 
     description = "US dollars, exact to the nano-dollar"
@@ -50,7 +50,8 @@ class NanoUSDField(models.Field):  # type: ignore[type-arg]
 
     def get_prep_value(self, value: Any) -> int | None:
         value = super().get_prep_value(value)
-        return None if value is None else to_nano(self.to_python(value))  # type: ignore[arg-type]
+        dollars = self.to_python(value)
+        return None if dollars is None else to_nano(dollars)
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Decimal | None:
         # Sum is a Decimal on PostgreSQL and Avg has a fraction on both, so nano-dollars are not always an int here.

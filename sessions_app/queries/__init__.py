@@ -1,6 +1,16 @@
 """Every read: typed arguments in, rows or frozen values out; nothing is saved. `viewer=None` is the system itself, which sees everything."""
 
-from sessions_app.queries.costs import CostOverview, DayCost, DayModelCost, ModelCost, ToolUse, Totals, UserCost, cost_overview, dearest_models
+from sessions_app.queries.costs import (
+    CostOverview,
+    DayCost,
+    DayModelCost,
+    ModelCost,
+    ToolUse,
+    Totals,
+    UserCost,
+    cost_overview,
+    dearest_models,
+)
 from sessions_app.queries.sessions import (
     STATES,
     RailCounts,

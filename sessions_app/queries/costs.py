@@ -16,7 +16,7 @@ from sessions_app.models import Message, Session, ToolDay, ToolDayByName, UsageD
 from sessions_app.money import ZERO
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractUser
+    from django.contrib.auth.models import User
 
 UNKNOWN = "unknown"  # cost_source of a record without a price
 
@@ -145,7 +145,7 @@ class _Span:
     edges: list[tuple[datetime, datetime]]
 
 
-def cost_overview(since: datetime | None = None, until: datetime | None = None, *, viewer: AbstractUser | None = None) -> CostOverview:
+def cost_overview(since: datetime | None = None, until: datetime | None = None, *, viewer: User | None = None) -> CostOverview:
     """Add up what all sessions that the viewer may see used in [since, until): aware times, None = no bound; a naive one is a ValueError."""
     for bound in (since, until):
         if bound is not None and bound.utcoffset() is None:
@@ -169,7 +169,7 @@ def cost_overview(since: datetime | None = None, until: datetime | None = None, 
     )
 
 
-def dearest_models(*, viewer: AbstractUser | None = None) -> list[str]:
+def dearest_models(*, viewer: User | None = None) -> list[str]:
     """Name the models by what they cost over all time, dearest first, ties by name, those without a price left out: the order in which charts
     hand out their colours, so that a model has the same one whatever the range."""
     rows: QuerySet[Any]
@@ -177,7 +177,13 @@ def dearest_models(*, viewer: AbstractUser | None = None) -> list[str]:
         rows, column = UsageDayBy.objects.filter(dimension="model"), "value"
     else:
         rows, column = UsageDay.objects.visible_to(viewer), "model"
-    found = rows.exclude(cost_source=UNKNOWN).values_list(column).annotate(cost=Sum("cost_usd"), calls=Sum("turns")).filter(calls__gt=0).order_by()
+    found = (
+        rows.exclude(cost_source=UNKNOWN)
+        .values_list(column)
+        .annotate(cost=Sum("cost_usd"), calls=Sum("turns"))
+        .filter(calls__gt=0)
+        .order_by()
+    )
     return [name for name, _, _ in sorted(found, key=lambda row: (-row[1], row[0]))]
 
 
@@ -219,7 +225,7 @@ def _in_days(rows: QuerySet[Any], span: _Span) -> QuerySet[Any]:
     return rows if span.last is None else rows.filter(day__lt=span.last)
 
 
-def _sums_by(name: str, span: _Span, viewer: AbstractUser | None, *, by_day: bool = False) -> Iterator[tuple[Any, ...]]:
+def _sums_by(name: str, span: _Span, viewer: User | None, *, by_day: bool = False) -> Iterator[tuple[Any, ...]]:
     """Yield (day when asked for, value of the name, cost_source, *USAGE_MEASURES). name: a column of UsageDay and of UsageRecord."""
     if sees_everything(viewer):
         rows, column = UsageDayBy.objects.filter(dimension=name), "value"
@@ -244,7 +250,7 @@ def _sums(columns: tuple[str, ...]) -> list[Sum]:
     return [Sum(column) for column in columns]
 
 
-def _tool_use(span: _Span, viewer: AbstractUser | None) -> list[ToolUse]:
+def _tool_use(span: _Span, viewer: User | None) -> list[ToolUse]:
     counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
     rows = ToolDayByName.objects.all() if sees_everything(viewer) else ToolDay.objects.visible_to(viewer)
     found: list[tuple[str, int, int]] = list(

@@ -12,7 +12,7 @@ from sessions_app.models import Channel, Session, SessionQuerySet, unread_condit
 from sessions_app.queries import cursors
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractUser
+    from django.contrib.auth.models import User
 
 STATES = ("inbox", "all", "open", "closed", "archived")
 
@@ -41,7 +41,7 @@ class RailCounts:
 def list_sessions(
     limit: int = 50,
     *,
-    viewer: AbstractUser | None = None,
+    viewer: User | None = None,
     state: str = "inbox",
     channel: str | None = None,
     unread: bool | None = None,
@@ -53,7 +53,7 @@ def list_sessions(
 
 def session_page(
     *,
-    viewer: AbstractUser | None,
+    viewer: User | None,
     state: str = "inbox",
     channel: str | None = None,
     unread: bool | None = None,
@@ -68,7 +68,7 @@ def session_page(
     if channel:
         rows = rows.filter(channel=channel)
     if unread is not None:
-        rows = rows.filter(unread=unread)
+        rows = rows.filter(Q(unread=unread))
     place = cursors.decode(after)
     if place is not None and (last := _uuid(place[1])) is not None:
         rows = rows.filter(Q(last_message_at__lt=place[0]) | Q(last_message_at=place[0], pk__lt=last), last_message_at__lte=place[0])
@@ -78,24 +78,24 @@ def session_page(
     return SessionPage(found, cursors.encode(found[-1].last_message_at, found[-1].pk) if more else None)
 
 
-def session_row(session_id: UUID | str, viewer: AbstractUser | None) -> Session | None:
+def session_row(session_id: UUID | str, viewer: User | None) -> Session | None:
     """Return one session just as a page of the list shows it, to be shown again after a change; None when it is not there for the viewer."""
     pk = _uuid(session_id)
     return None if pk is None else _with_unread(Session.objects.visible_to(viewer), viewer).filter(pk=pk).first()
 
 
-def get_session(session_id: UUID | str, *, viewer: AbstractUser | None = None) -> Session | None:
+def get_session(session_id: UUID | str, *, viewer: User | None = None) -> Session | None:
     """Return the session, archived or not, with its channel; None when there is none for the viewer."""
     pk = _uuid(session_id)
     return None if pk is None else Session.objects.visible_to(viewer).select_related("channel").filter(pk=pk).first()
 
 
-def unread_count(viewer: AbstractUser | None) -> int:
+def unread_count(viewer: User | None) -> int:
     """Count the unread sessions of the viewer's inbox."""
     return _in_state(Session.objects.visible_to(viewer), "inbox").unread_by(viewer).count()
 
 
-def rail_counts(viewer: AbstractUser | None) -> RailCounts:
+def rail_counts(viewer: User | None) -> RailCounts:
     """Count what is behind the rail's links: one query by channel and state, one for the unread."""
     visible = Session.objects.visible_to(viewer)
     counted = {
@@ -133,7 +133,7 @@ def _in_state(rows: SessionQuerySet, state: str) -> SessionQuerySet:
     return rows
 
 
-def _with_unread(rows: SessionQuerySet, viewer: AbstractUser | None) -> SessionQuerySet:
+def _with_unread(rows: SessionQuerySet, viewer: User | None) -> SessionQuerySet:
     """Add `unread` for this viewer, and what a row shows; long text stays behind."""
     condition = Q(unread_since__isnull=False)
     if viewer is not None:

@@ -16,7 +16,7 @@ from sessions_app.queries import cursors
 from sessions_app.queries.sessions import get_session
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractUser
+    from django.contrib.auth.models import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class TranscriptPage:
     next_cursor: str | None
 
 
-def get_messages(session_id: UUID | str, *, viewer: AbstractUser | None = None) -> QuerySet[Message]:
+def get_messages(session_id: UUID | str, *, viewer: User | None = None) -> QuerySet[Message]:
     """Return the session's messages in order of storing; none for an id that is not there for the viewer."""
     session = get_session(session_id, viewer=viewer)
     return Message.objects.none() if session is None else Message.objects.filter(session=session).order_by("pk")
@@ -56,7 +56,7 @@ def get_message(session: Session, message_id: int) -> Message | None:
     return Message.objects.filter(session=session, pk=message_id).first()
 
 
-def session_usage(session_id: UUID | str, *, viewer: AbstractUser | None = None) -> UsageSummary:
+def session_usage(session_id: UUID | str, *, viewer: User | None = None) -> UsageSummary:
     """Return the session's totals, from its cached numbers; zeros for an id that is not there for the viewer."""
     session = get_session(session_id, viewer=viewer)
     if session is None:
@@ -91,7 +91,9 @@ def transcript(session: Session, *, after: str | None = None, limit: int = 200) 
         compactions = compactions.filter(timestamp__gt=start)
     if more:
         compactions = compactions.filter(timestamp__lte=found[-1].timestamp)
-    items = sorted([*compactions, *found], key=lambda item: (item.timestamp, isinstance(item, Message), item.pk))
+    items: list[Message | Compaction] = sorted(
+        [*compactions, *found], key=lambda item: (item.timestamp, isinstance(item, Message), item.pk)
+    )
     responses = {message.response_id for message in found if message.response_id}
     usage = {record.response_id: record for record in UsageRecord.objects.filter(session=session, response_id__in=responses).order_by("pk")}
     return TranscriptPage(items, usage, cursors.encode(found[-1].timestamp, found[-1].pk) if more else None)

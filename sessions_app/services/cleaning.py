@@ -33,7 +33,8 @@ def storable_counted(text: str) -> tuple[str, int]:
             return text, 0
         except UnicodeEncodeError:
             pass
-    return _UNSTORABLE.subn("\ufffd", text)
+    cleaned, replaced = _UNSTORABLE.subn("\ufffd", text)
+    return cleaned, replaced
 
 
 def storable_json(value: Any) -> Any:

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from sessions_app import day_rows
 from sessions_app.errors import InvalidSession, SessionAlreadyOpen, SessionError, SessionNotFound, UnknownChannel
-from sessions_app.models import KEY_LENGTH, PROJECT_LENGTH, Channel, Message, Session, UsageRecord
+from sessions_app.models import KEY_LENGTH, PROJECT_LENGTH, Channel, Message, Session, SessionQuerySet, UsageRecord
 from sessions_app.services.bulk import LOOKUP_SIZE, chunks, insert_rows
 from sessions_app.services.cleaning import name, storable, storable_json, title_of
 
@@ -236,7 +236,7 @@ def open_logged_sessions(
     return result
 
 
-def _lockable() -> Any:
+def _lockable() -> SessionQuerySet:
     return Session.objects.select_related("channel").select_for_update(of=("self",), no_key=True).order_by("pk")
 
 
@@ -359,7 +359,7 @@ def set_session_facts(session: Session, **facts: str) -> None:
                 tally.add(*entry)
 
 
-def _open_sessions(channel: Channel, key: str, user_id: str) -> Any:
+def _open_sessions(channel: Channel, key: str, user_id: str) -> SessionQuerySet:
     return Session.objects.filter(channel=channel, key=key, user_id=user_id, closed_at=None)
 
 

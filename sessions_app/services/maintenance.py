@@ -203,7 +203,7 @@ def _batches_of_sessions() -> Iterator[list[UUID]]:
 
 def _recount_sessions(ids: list[UUID], result: RecountResult, dry_run: bool) -> None:
     sessions = list(Session.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk"))
-    said = {
+    said: dict[UUID, Any] = {
         row["session_id"]: row
         for row in Message.objects.filter(session_id__in=ids)
         .values("session_id")
@@ -215,7 +215,7 @@ def _recount_sessions(ids: list[UUID], result: RecountResult, dry_run: bool) -> 
     main = UsageRecord.objects.filter(session=OuterRef("session"), subagent_id="").order_by("-pk").values("model")[:1]
     first = UsageRecord.objects.filter(session=OuterRef("session")).order_by("pk").values("model")[:1]
     priced = Q(cost_usd__isnull=False)
-    spent = {
+    spent: dict[UUID, Any] = {
         row["session_id"]: row
         for row in UsageRecord.objects.filter(session_id__in=ids)
         .values("session_id")
@@ -234,8 +234,7 @@ def _recount_sessions(ids: list[UUID], result: RecountResult, dry_run: bool) -> 
         .order_by()
     }
     for session in sessions:
-        words: dict[str, Any] = said.get(session.pk, {})
-        money: dict[str, Any] = spent.get(session.pk, {})
+        words, money = said.get(session.pk, {}), spent.get(session.pk, {})
         counted = {
             "message_count": words.get("count", 0) + session.touch_count,
             "tool_call_count": words.get("calls", 0),
@@ -282,8 +281,8 @@ def _recount_day_rows(zone: ZoneInfo, result: RecountResult, dry_run: bool) -> N
     )
     for day, *columns in tools.iterator(chunk_size=5000):
         *session_names, tool_name, calls, errors = columns
-        fact = day_rows.ToolFact(day, *session_names[:4], session_names[4] or "", tool_name)
-        counted.add(fact, (calls, errors))
+        tool = day_rows.ToolFact(day, *session_names[:4], session_names[4] or "", tool_name)  # type: ignore[call-arg]
+        counted.add(tool, (calls, errors))
     result.day_rows = len(counted.rows())
     for where, column, cached, true in day_rows.compare_and_replace(counted, dry_run=dry_run):
         result.note(Difference(where, column, cached, true))

@@ -14,10 +14,10 @@ from sessions_app.models import ReadMark, ReadWatermark, Session
 from sessions_app.services.lifecycle import locked
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractUser
+    from django.contrib.auth.models import User
 
 
-def mark_read(session_id: UUID | str, is_read: bool = True, *, viewer: AbstractUser | None = None, now: datetime | None = None) -> None:
+def mark_read(session_id: UUID | str, is_read: bool = True, *, viewer: User | None = None, now: datetime | None = None) -> None:
     """Mark a session read or unread: for one viewer, until newer unread-making activity arrives; without a viewer for all.
     Raises SessionNotFound."""
     now = now or timezone.now()
@@ -35,7 +35,7 @@ def mark_read(session_id: UUID | str, is_read: bool = True, *, viewer: AbstractU
             ReadMark.objects.filter(session=session).filter(Q(is_unread=True) | Q(at__lte=now)).delete()
 
 
-def mark_all_read(viewer: AbstractUser, *, now: datetime | None = None) -> None:
+def mark_all_read(viewer: User, *, now: datetime | None = None) -> None:
     """Mark everything read for one viewer: one row, whatever the number of sessions. It never goes back."""
     now = now or timezone.now()
     _, created = ReadWatermark.objects.get_or_create(viewer=viewer, defaults={"at": now})

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 from django.db.models import F, Value
@@ -21,7 +21,7 @@ from django.utils import timezone
 from sessions_app import day_rows, pricing
 from sessions_app.errors import EventIdReused, InvalidMessage, InvalidUsage, SessionError
 from sessions_app.events import ROLES, UNKNOWN_TOOL, CompactionEvent, Event, MessageEvent, UsageEvent
-from sessions_app.models import MODEL_LENGTH, Compaction, Message, Received, Session, UsageRecord
+from sessions_app.models import KEY_LENGTH, MODEL_LENGTH, Compaction, Message, Received, Session, UsageRecord
 from sessions_app.money import rounded
 from sessions_app.services.bulk import LOOKUP_SIZE, chunks, insert_rows, new_row, update_rows
 from sessions_app.services.cleaning import REPLACED, aware, name, storable_counted, storable_json, title_of
@@ -88,7 +88,7 @@ def save_message(
         subagent_id=subagent_id,
         response_id=response_id,
     )
-    return _store_one(session_id, event, source, now)
+    return cast(Message, _store_one(session_id, event, source, now))
 
 
 def record_usage(
@@ -133,7 +133,7 @@ def record_usage(
         subagent_id=subagent_id,
         response_id=response_id,
     )
-    return _store_one(session_id, event, source, now)
+    return cast(UsageRecord, _store_one(session_id, event, source, now))
 
 
 def record_compaction(
@@ -159,7 +159,7 @@ def record_compaction(
         event_id=event_id or "",
         extra=extra or {},
     )
-    return _store_one(session_id, event, source, now)
+    return cast(Compaction, _store_one(session_id, event, source, now))
 
 
 def store_events(
@@ -178,7 +178,7 @@ def store_batch(
     return _store(batch, source=source, imported=imported, now=now or timezone.now(), with_ids=False)
 
 
-def _store_one(session_id: UUID | str, event: Event, source: str, now: datetime | None) -> Any:
+def _store_one(session_id: UUID | str, event: Event, source: str, now: datetime | None) -> Message | UsageRecord | Compaction | None:
     result = _store([(session_id, [event])], source=source, imported=False, now=now or timezone.now(), with_ids=True)[0]
     if result.refused:
         raise result.refused[0].error
@@ -511,7 +511,7 @@ class _Writer:
             session.cost_usd += times * record.cost_usd
         target.is_changed = True
 
-    def replace_usage(self, target: _Target, stored: int, record: Row) -> None:
+    def replace_usage(self, target: _Target, stored: int, record: UsageRecord) -> None:
         """Put a later, larger body of the same call in the place of the earlier one: its counts, its cost, its turn's number kept."""
         earlier = UsageRecord.objects.get(pk=stored)
         self.count_usage(target, earlier, times=-1)
@@ -546,7 +546,9 @@ TOKEN_COLUMNS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_wr
 
 def tool_columns(event: MessageEvent) -> tuple[str, str, bool]:
     """Return tool name, call id and error flag of a tool message: as the edge gave them, else from its JSON, else the name `unknown`."""
-    tool_name, call_id, is_error = event.tool_name, event.tool_call_id, event.is_error
+    tool_name: object = event.tool_name
+    call_id: object = event.tool_call_id
+    is_error = event.is_error
     if not tool_name and not call_id:
         try:
             body = json.loads(event.content)
@@ -556,8 +558,6 @@ def tool_columns(event: MessageEvent) -> tuple[str, str, bool]:
             tool_name = body.get("name") if event.role == "tool_use" else None
             call_id = body.get("id") if event.role == "tool_use" else body.get("tool_use_id")
             is_error = body.get("is_error") is True
-    tool_name = tool_name if isinstance(tool_name, str) else ""
-    call_id = call_id if isinstance(call_id, str) else ""
     return _short(tool_name) or UNKNOWN_TOOL, _short(call_id), is_error
 
 
@@ -569,9 +569,9 @@ def _first_prompt(messages: list[Message]) -> str:
     return ""
 
 
-def _short(text: str) -> str:
+def _short(text: object) -> str:
     """A tool's name or call id is the model's word, so a mad one is cut instead of refused: the whole stands in the content."""
-    return storable_counted(text.strip())[0][:255]
+    return storable_counted(text.strip())[0][:KEY_LENGTH] if isinstance(text, str) else ""
 
 
 def _count(value: object, column: str, error: type[SessionError] = InvalidUsage) -> int:

@@ -31,7 +31,12 @@ def session_list(request: SignedInRequest) -> HttpResponse:
     channels = {channel.slug: channel for channel, _ in rail.channels}
     chosen = SessionFilterForm(request.GET).session_filter(set(channels))
     page = queries.session_page(
-        viewer=request.user, state=chosen.state, channel=chosen.channel or None, unread=chosen.unread, after=chosen.after or None, limit=PAGE_SIZE
+        viewer=request.user,
+        state=chosen.state,
+        channel=chosen.channel or None,
+        unread=chosen.unread,
+        after=chosen.after or None,
+        limit=PAGE_SIZE,
     )
     context = {
         "now": now,
@@ -104,7 +109,11 @@ def session_archive(request: SignedInRequest, session_id: uuid.UUID) -> HttpResp
         messages.success(request, "Archived." if wanted else "Back in the list.", extra_tags=undo if wanted else "")
         return redirect_to_list(request)
     # The row leaves the list, so nothing takes its place; the toast and the counts come out of band.
-    context = {"undo": undo if wanted else "", "words": "Archived." if wanted else "Back in the list.", "unread": queries.rail_counts(request.user).unread}
+    context = {
+        "undo": undo if wanted else "",
+        "words": "Archived." if wanted else "Back in the list.",
+        "unread": queries.rail_counts(request.user).unread,
+    }
     return render_fragment(request, "sessions_app/session_list.html#session-gone", context)
 
 
@@ -125,5 +134,11 @@ def redirect_to_list(request: SignedInRequest) -> HttpResponse:
 def render_row(request: SignedInRequest, session_id: uuid.UUID, partial: str) -> HttpResponse:
     """Read the row again through the page's own query and render it, with the unread count out of band."""
     (row,) = access.with_may_change(request.user, [access.row_or_404(request.user, session_id)])
-    context = {"session": row, "now": timezone.now(), "query": request.GET.urlencode(), "unread": queries.rail_counts(request.user).unread, "oob": True}
+    context = {
+        "session": row,
+        "now": timezone.now(),
+        "query": request.GET.urlencode(),
+        "unread": queries.rail_counts(request.user).unread,
+        "oob": True,
+    }
     return render_fragment(request, partial, context)

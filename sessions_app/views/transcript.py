@@ -23,7 +23,7 @@ def session_detail(request: SignedInRequest, session_id: uuid.UUID) -> HttpRespo
     asked = request.GET.get("after", "")
     after = asked if cursors.decode(asked) else ""
     page = queries.transcript(session, after=after or None, limit=PAGE_SIZE)
-    view = turns.build(page.items, page.usage)
+    view = turns.build(page.items, page.usage, project=session.project)
     context = {
         "now": timezone.now(),
         "session": session,
