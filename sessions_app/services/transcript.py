@@ -377,7 +377,7 @@ class _Writer:
                 continue
             result.rows[item.index] = None if isinstance(earlier, _Stored) else earlier
             if isinstance(item.event, UsageEvent) and item.event.replaces:
-                if _has_grown(item.row, earlier):
+                if isinstance(item.row, UsageRecord) and _has_grown(item.row, earlier):
                     if before is None:
                         self.replace_usage(item.target, earlier.pk, item.row)
                         continue
@@ -597,11 +597,9 @@ def _reported(cost: object) -> Decimal | None:
     return rounded(dollars)
 
 
-def _has_grown(row: Received, earlier: Received | _Stored) -> bool:
+def _has_grown(row: UsageRecord, earlier: Received | _Stored) -> bool:
     """Tell whether a usage record is the later body of a stored one. One in another session is copied history: counted where it was first seen."""
-    if not isinstance(row, UsageRecord) or not isinstance(earlier, UsageRecord | _Stored):
-        return False
-    return row.total_tokens > earlier.total_tokens and row.session_id == earlier.session_id
+    return isinstance(earlier, UsageRecord | _Stored) and row.total_tokens > earlier.total_tokens and row.session_id == earlier.session_id
 
 
 def _fingerprint(*parts: object) -> int:
