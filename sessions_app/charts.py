@@ -242,11 +242,12 @@ def stacked_figure(stack: Stack) -> dict[str, Any]:
             "type": "bar",
             "name": label(series.name, HOVER_LENGTH),
             "x": places,
-            "y": [_number(bar.cells[position]) for bar in stack.bars],
+            # None draws nothing and says nothing on hover: a series that was not used that day
+            "y": [_number(bar.cells[position]) if bar.cells[position].used else None for bar in stack.bars],
             "customdata": [_dollars(bar.cells[position].cost) for bar in stack.bars],
-            "hovertemplate": _only_where(
-                [bar.cells[position].used for bar in stack.bars], "%{fullData.name}  %{customdata}<extra></extra>"
-            ),
+            "hovertemplate": "%{fullData.name}  %{customdata}<extra></extra>",
+            # a bar is never wider than a twelfth of the chart, however few they are
+            "width": min(0.72, 0.06 * len(places)),
             "meta": {"series": series.number},
         }
         for position, series in enumerate(stack.series)
@@ -281,6 +282,7 @@ def stacked_figure(stack: Stack) -> dict[str, Any]:
             "tickvals": [places[place] for place in ticks],
             "ticktext": list(ticks.values()),
             "tickangle": 0,
+            "ticklabelstandoff": 5,
             "ticks": "",
             "showline": False,
         },
@@ -312,10 +314,6 @@ def _ticks(stack: Stack) -> dict[int, str]:
     return ticks
 
 
-def _only_where(used: list[bool], template: str) -> list[str]:
-    return [template if is_used else "" for is_used in used]
-
-
 def _number(cell: Cell) -> float | None:
     """What is drawn: a float will do. None draws nothing: used, and no price known."""
     return None if cell.cost is None else float(cell.cost)
@@ -340,6 +338,7 @@ def _money_axis(most: Decimal) -> dict[str, Any]:
         "tickvals": [float(line) for line in lines],
         "ticktext": [f"{line.normalize():,f}" for line in lines],
         "tickprefix": "",
+        "ticklabelstandoff": 4,
         "zeroline": True,
         "showline": False,
         "automargin": True,
