@@ -63,18 +63,49 @@ def small(home: Path, number: int) -> int:
         own = str(uuid.UUID(bytes=hashlib.blake2b(f"{number} {len(lines)}".encode(), digest_size=16).digest(), version=4))
         moment += timedelta(seconds=3)
         stamp = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        common = {"parentUuid": parent, "isSidechain": False, "userType": "external", "cwd": f"/srv/project/{number % 50}", "sessionId": session}
-        lines.append(json.dumps({**common, "version": "2.1.0", "gitBranch": "main", "type": kind, "message": message, "uuid": own, "timestamp": stamp, **more}))
+        common = {
+            "parentUuid": parent,
+            "isSidechain": False,
+            "userType": "external",
+            "cwd": f"/srv/project/{number % 50}",
+            "sessionId": session,
+        }
+        lines.append(
+            json.dumps(
+                {
+                    **common,
+                    "version": "2.1.0",
+                    "gitBranch": "main",
+                    "type": kind,
+                    "message": message,
+                    "uuid": own,
+                    "timestamp": stamp,
+                    **more,
+                }
+            )
+        )
         parent = own
 
     line("user", {"role": "user", "content": f"Task {number}: make the import keep its order."})
     for turn in range(10):
-        usage = {"input_tokens": 4, "cache_creation_input_tokens": 800 + turn, "cache_read_input_tokens": 9000 + 400 * turn, "output_tokens": 120 + turn}
+        usage = {
+            "input_tokens": 4,
+            "cache_creation_input_tokens": 800 + turn,
+            "cache_read_input_tokens": 9000 + 400 * turn,
+            "output_tokens": 120 + turn,
+        }
         call = f"toolu_{number:06}{turn:02}"
         tool = {"type": "tool_use", "id": call, "name": "Read", "input": {"file_path": f"/srv/project/module_{turn}.py"}}
         line(
             "assistant",
-            {"id": f"msg_{number:06}{turn:02}", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "content": [tool], "usage": usage},
+            {
+                "id": f"msg_{number:06}{turn:02}",
+                "type": "message",
+                "role": "assistant",
+                "model": "claude-sonnet-4-5",
+                "content": [tool],
+                "usage": usage,
+            },
             requestId=f"req_{number:06}{turn:02}",
         )
         text = f"def step_{turn}(rows):\n    return sorted(rows, key=lambda row: row.position)\n" * 6
