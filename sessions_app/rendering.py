@@ -127,6 +127,7 @@ def _markdown() -> MarkdownIt:
     options = {"html": False, "linkify": True, "breaks": True, "maxNesting": 20}
     markdown = MarkdownIt("commonmark", options, renderer_cls=_Renderer).enable(["table", "strikethrough", "linkify"])
     # only whole addresses: "views.py" and "README.md" are files here, not sites in Paraguay and Moldova
+    assert markdown.linkify is not None
     markdown.linkify.set({"fuzzy_link": False, "fuzzy_email": False, "fuzzy_ip": False})
     return markdown
 

@@ -31,7 +31,8 @@ TELLING = (
     *("command", "cmd", "file_path", "notebook_path", "path", "filename", "pattern", "query", "url", "description", "prompt"),
     *("skill", "subject", "title", "name", "message", "text", "question", "input"),
 )
-EXIT_CODE = re.compile(r"\A\s*(?:Error:\s*)?(?:Process exited with|Exit) code:? (-?\d+)", re.IGNORECASE)
+EXIT_CODE = re.compile(r"^(?:Error: )?(?:Process exited with|Exit) code:? (-?\d+)", re.IGNORECASE | re.MULTILINE)
+EXIT_CODE_WITHIN = 300  # characters of the output
 
 
 @dataclass(slots=True)
@@ -119,6 +120,7 @@ class Note:
     at: datetime
     message: Message
     text: Shown
+    line: str
 
 
 @dataclass(slots=True)
@@ -155,14 +157,15 @@ class TranscriptView:
     outline: Outline
 
 
-def build(items: Sequence[Message | Compaction], usage: Mapping[str, UsageRecord], *, previous_at: datetime | None = None) -> TranscriptView:
-    """Group the items of one page, which come in order of time. usage: by response_id."""
-    return _Builder(usage).build(items, previous_at)
+def build(items: Sequence[Message | Compaction], usage: Mapping[str, UsageRecord], *, project: str = "") -> TranscriptView:
+    """Group the items of one page, which come in order of time. usage: by response_id. project: the folder that paths are shown from."""
+    return _Builder(usage, project).build(items)
 
 
 class _Builder:
-    def __init__(self, usage: Mapping[str, UsageRecord]) -> None:
+    def __init__(self, usage: Mapping[str, UsageRecord], project: str) -> None:
         self.usage = usage
+        self.project = f"{project}/" if project.startswith("/") else ""
         self.left = PAGE_PROSE
         self.entries: list[Entry] = []
         self.outline = Outline()
@@ -172,7 +175,8 @@ class _Builder:
         self.results: dict[str, Message] = {}
         self.used: set[int] = set()
 
-    def build(self, items: Sequence[Message | Compaction], previous_at: datetime | None) -> TranscriptView:
+    def build(self, items: Sequence[Message | Compaction]) -> TranscriptView:
+        previous_at: datetime | None = None
         calls = {item.tool_call_id for item in items if isinstance(item, Message) and item.role == "tool_use" and item.tool_call_id}
         for item in items:
             if isinstance(item, Message) and item.role == "tool_result" and item.tool_call_id in calls:
@@ -220,7 +224,7 @@ class _Builder:
             return
         if message.role == "system":
             self.turns[message.subagent_id] = None
-            thread.append(Note(anchor, at, message, rendering.plain(message.content)))
+            thread.append(Note(anchor, at, message, rendering.plain(message.content), one_line(message.content, 120)))
             return
         turn = self.turns.get(message.subagent_id)
         if turn is None or (message.response_id and turn.response_id and message.response_id != turn.response_id):
@@ -247,7 +251,10 @@ class _Builder:
         result = self.results.get(message.tool_call_id) if is_call else message
         name = message.tool_name or "unknown"
         arguments = tool_arguments(message.content) if is_call else None
-        call = ToolCall(f"m{message.pk}", name, telling_argument(arguments), message if is_call else None, result)
+        argument = telling_argument(arguments)
+        if self.project:
+            argument = argument.removeprefix(self.project)
+        call = ToolCall(f"m{message.pk}", name, argument, message if is_call else None, result)
         if is_call:
             call.diff = edit_diff(arguments)
             call.parts += _input_parts(arguments, message, call.diff)
@@ -255,7 +262,7 @@ class _Builder:
             output = tool_output(result.content)
             call.parts.append(Part("Output", rendering.plain(output), message=result))
             call.is_bad = result.is_error
-            exit_code = EXIT_CODE.match(output) if call.is_bad else None
+            exit_code = EXIT_CODE.search(output[:EXIT_CODE_WITHIN]) if call.is_bad else None
             call.verdict = (f"exit {exit_code[1]}" if exit_code else "failed") if call.is_bad else "ok"
             lines = output.rstrip("\n").count("\n") + 1 if output.strip() else 0
             if lines > 1 and call.diff is None:

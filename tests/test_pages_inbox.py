@@ -139,7 +139,10 @@ def test_state_channel_and_read_filters(signed_in: Client) -> None:
         assert {title for title in ("open one", "closed one", "archived one", "unread one") if title in text} == titles, query
 
 
-@pytest.mark.parametrize("query", ["state=bogus", "channel=nope", "channel=%00", "read=maybe", "after=%ff", "after=abc", "state=%3Cscript%3E", "after=" + "A" * 5000])
+@pytest.mark.parametrize(
+    "query",
+    ["state=bogus", "channel=nope", "channel=%00", "read=maybe", "after=%ff", "after=abc", "state=%3Cscript%3E", "after=" + "A" * 5000],
+)
 def test_bad_filter_falls_back_and_says_so(signed_in: Client, query: str) -> None:
     named("still here")
     response = signed_in.get(f"{LIST}?{query}")

@@ -188,7 +188,9 @@ def test_hostile_text_does_nothing(signed_in: Client) -> None:
         CompactionEvent(trigger=hostile[:30], pre_tokens=1, summary=hostile, messages_compacted=1),
         UsageEvent(model="<i>m</i>", input_tokens=1, output_tokens=1, response_id="r1", event_id="u1"),
     )
-    Session.objects.filter(pk=session.pk).update(title=hostile[:100], agent="<b>a</b>", project=hostile, triggered_by=hostile, summary=hostile)
+    Session.objects.filter(pk=session.pk).update(
+        title=hostile[:100], agent="<b>a</b>", project=hostile, triggered_by=hostile, summary=hostile
+    )
     services.close_session(session.id)
     for query in ("", "?after=x"):
         text = page_of(signed_in, session, query)
@@ -286,7 +288,14 @@ def test_same_queries_for_5_and_15_messages(signed_in: Client, django_assert_num
                 session.id,
                 [
                     tool_use(f"c{number}", "Bash", {"command": "x"}, timestamp=when, response_id=f"r{number}"),
-                    UsageEvent(model="claude-sonnet-4-5", input_tokens=1, output_tokens=1, timestamp=when, response_id=f"r{number}", event_id=f"u{number}"),
+                    UsageEvent(
+                        model="claude-sonnet-4-5",
+                        input_tokens=1,
+                        output_tokens=1,
+                        timestamp=when,
+                        response_id=f"r{number}",
+                        event_id=f"u{number}",
+                    ),
                 ],
                 source="test",
                 now=when,

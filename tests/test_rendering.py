@@ -78,7 +78,10 @@ def test_any_text_becomes_harmless(text: str) -> None:
     check_safe(rendering.prose(text).html)
 
 
-@pytest.mark.parametrize("piece", ["[", "![](", ">", "*a **b ", "`a``", "http://", "|a", "- a\n  ", "<", "&#x0;", "a@", "\\", "```py\n", "~", "  " * 40 + "- x\n"])
+@pytest.mark.parametrize(
+    "piece",
+    ["[", "![](", ">", "*a **b ", "`a``", "http://", "|a", "- a\n  ", "<", "&#x0;", "a@", "\\", "```py\n", "~", "  " * 40 + "- x\n"],
+)
 def test_hostile_text_takes_no_long_time(piece: str) -> None:
     started = time.perf_counter()
     rendering.prose((piece * (rendering.PROSE_LIMIT // len(piece) + 1)) + "end")
@@ -104,9 +107,7 @@ class ProseTests(SimpleTestCase):
 
     def test_remote_image_is_a_link(self) -> None:
         html = rendering.prose("![a chart](https://images.example/chart.png)").html
-        self.assertEqual(
-            html, '<p><a href="https://images.example/chart.png" rel="noopener noreferrer nofollow">image: a chart</a></p>\n'
-        )
+        self.assertEqual(html, '<p><a href="https://images.example/chart.png" rel="noopener noreferrer nofollow">image: a chart</a></p>\n')
 
     def test_links_of_this_site_are_not_made(self) -> None:
         for text in ("[see](/admin/)", "[views](src/views.py)", "[x](//evil.example/)", "[x](#toast)"):
@@ -153,7 +154,9 @@ class DiffTests(SimpleTestCase):
         found = rendering.diff("a\nb\nc", "a\nB\nc\nd")
         assert found is not None
         self.assertEqual((found.added, found.removed), (2, 1))
-        self.assertEqual([(line.sign, line.text) for line in found.lines], [(" ", "a"), ("\u2212", "b"), ("+", "B"), (" ", "c"), ("+", "d")])
+        self.assertEqual(
+            [(line.sign, line.text) for line in found.lines], [(" ", "a"), ("\u2212", "b"), ("+", "B"), (" ", "c"), ("+", "d")]
+        )
 
     def test_far_lines_are_left_out(self) -> None:
         before = [str(number) for number in range(100)]
@@ -215,16 +218,41 @@ class TagTests(SimpleTestCase):
         self.assertNotIn("0.00", html)
 
     def test_tokens(self) -> None:
-        for value, shown in {0: "0", 688: "688", 9_999: "9,999", 48_796: "48.8 k", 999_960: "1.00 M", 3_912_480: "3.91 M", 24_800_000: "24.8 M", 2_702_600_000: "2.70 G"}.items():
+        for value, shown in {
+            0: "0",
+            688: "688",
+            9_999: "9,999",
+            48_796: "48.8 k",
+            999_960: "1.00 M",
+            3_912_480: "3.91 M",
+            24_800_000: "24.8 M",
+            2_702_600_000: "2.70 G",
+        }.items():
             self.assertEqual(tags.tokens_text(value), shown)
 
     def test_duration(self) -> None:
-        for value, shown in {0.42: "0.4 s", 38: "38 s", 59.7: "1 min", 246: "4 min 06 s", 4740: "1 h 19 min", 14760: "4 h 06 min", 273_600: "3 d 4 h"}.items():
+        for value, shown in {
+            0.42: "0.4 s",
+            38: "38 s",
+            59.7: "1 min",
+            246: "4 min 06 s",
+            4740: "1 h 19 min",
+            14760: "4 h 06 min",
+            273_600: "3 d 4 h",
+        }.items():
             self.assertEqual(tags.duration(value), shown)
         self.assertEqual(tags.duration(None), "")
 
     def test_ago(self) -> None:
-        for minutes, shown in {0: "just now", 2: "2 min ago", 59.9: "59 min ago", 61: "1 h ago", 23 * 60: "23 h ago", 25 * 60: "31 Aug", 60 * 24 * 300: "5 Nov 2025"}.items():
+        for minutes, shown in {
+            0: "just now",
+            2: "2 min ago",
+            59.9: "59 min ago",
+            61: "1 h ago",
+            23 * 60: "23 h ago",
+            25 * 60: "31 Aug",
+            60 * 24 * 300: "5 Nov 2025",
+        }.items():
             self.assertEqual(tags.ago_text(at(-minutes), at()), shown)
 
     def test_bucket_bar_counts_in_words(self) -> None:

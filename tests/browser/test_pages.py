@@ -38,16 +38,33 @@ def unread_session(title: str, key: str, minutes: float) -> Session:
 def rich_session() -> Session:
     """A transcript with one of everything."""
     start = minutes_ago(300)
-    session = make_session("cli", "rich", now=start, agent="claude-code", project="/srv/a/rather/long/path/to/the/project", title="One of everything")
+    session = make_session(
+        "cli", "rich", now=start, agent="claude-code", project="/srv/a/rather/long/path/to/the/project", title="One of everything"
+    )
     events: list[Any] = [
-        MessageEvent(role="user", content="Please **fix** it\n\n| Page | Total |\n|---|--:|\n| 1 | 5,242.10 |\n\n" + "averyveryverylongwordwithoutanyblank" * 9),
+        MessageEvent(
+            role="user",
+            content="Please **fix** it\n\n| Page | Total |\n|---|--:|\n| 1 | 5,242.10 |\n\n" + "averyveryverylongwordwithoutanyblank" * 9,
+        ),
         MessageEvent(role="thinking", content="Hm.", response_id="r1"),
-        MessageEvent(role="assistant", content="# Found\n\n```python\ndef f(a): return 'x' * 100  # " + "long " * 40 + "\n```\n\n" + HOSTILE, response_id="r1"),
+        MessageEvent(
+            role="assistant",
+            content="# Found\n\n```python\ndef f(a): return 'x' * 100  # " + "long " * 40 + "\n```\n\n" + HOSTILE,
+            response_id="r1",
+        ),
         tool_use("c1", "Bash", {"command": "pytest -q " + "tests/" * 30, "timeout": 5}, response_id="r1"),
         tool_result("c1", "Exit code 1\n" + "=" * 200, is_error=True),
         tool_use("c2", "Edit", {"file_path": "a.py", "old_string": "a\nb", "new_string": "a\nc " + "wide " * 50}, response_id="r1"),
         tool_result("c2", "ok"),
-        UsageEvent(model="claude-sonnet-4-5", input_tokens=1312, output_tokens=688, cache_read_tokens=41_280, cache_write_tokens=6204, response_id="r1", event_id="u"),
+        UsageEvent(
+            model="claude-sonnet-4-5",
+            input_tokens=1312,
+            output_tokens=688,
+            cache_read_tokens=41_280,
+            cache_write_tokens=6204,
+            response_id="r1",
+            event_id="u",
+        ),
         MessageEvent(role="user", content="look", subagent_id="agent-1"),
         MessageEvent(role="assistant", content="looked", subagent_id="agent-1"),
         CompactionEvent(trigger="auto", pre_tokens=163_204, summary="So far: *fixed*.", messages_compacted=8),
@@ -121,6 +138,8 @@ def test_keys(page: Page, live_server: Any, store: SimpleNamespace) -> None:
     page.keyboard.press("Escape")
     page.keyboard.press("o")
     expect(page.locator("h1")).to_have_text("Night run 2")
+    # the heading stands before the script has run: what the script did is what to wait for
+    expect(page.get_by_role("button", name="Mark unread")).to_be_visible()
     page.keyboard.press("u")
     expect(page.locator("h1")).to_have_text("Inbox")
     # only where it leads: the costs page has tests of its own
@@ -141,7 +160,9 @@ def test_archive_and_undo(page: Page, live_server: Any, store: SimpleNamespace) 
     assert not store.unread[0].is_archived
 
 
-def test_paging_keeps_the_page_and_the_address(page: Page, live_server: Any, store: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paging_keeps_the_page_and_the_address(
+    page: Page, live_server: Any, store: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sessions_app.views.inbox.PAGE_SIZE", 2)
     page.goto(f"{live_server.url}/sessions/")
     page.evaluate("window.here = true")
@@ -214,7 +235,9 @@ def test_prompts_and_errors_by_key(page: Page, live_server: Any, store: SimpleNa
 # --- without script
 
 
-def test_everything_works_without_script(new_context: Any, live_server: Any, store: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_works_without_script(
+    new_context: Any, live_server: Any, store: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from django.conf import settings
     from django.test import Client
 
@@ -223,7 +246,9 @@ def test_everything_works_without_script(new_context: Any, live_server: Any, sto
     client = Client()
     client.force_login(store.cast.alice, backend="django.contrib.auth.backends.ModelBackend")
     context = new_context(java_script_enabled=False)
-    context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": client.cookies[settings.SESSION_COOKIE_NAME].value, "url": live_server.url}])
+    context.add_cookies(
+        [{"name": settings.SESSION_COOKIE_NAME, "value": client.cookies[settings.SESSION_COOKIE_NAME].value, "url": live_server.url}]
+    )
     page = context.new_page()
     page.goto(f"{live_server.url}/sessions/")
     row(page, "Night run 0").hover()
@@ -250,7 +275,9 @@ def test_everything_works_without_script(new_context: Any, live_server: Any, sto
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-def test_axe_finds_nothing_and_nothing_scrolls_sideways(page: Page, live_server: Any, store: SimpleNamespace, scheme: str, size: dict[str, int]) -> None:
+def test_axe_finds_nothing_and_nothing_scrolls_sideways(
+    page: Page, live_server: Any, store: SimpleNamespace, scheme: str, size: dict[str, int]
+) -> None:
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size(size)
     for path in ("/sessions/", "/sessions/?state=nope&read=unread", "/sessions/?state=archived", store.rich.get_absolute_url()):
@@ -262,7 +289,9 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(page: Page, live_server:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-def test_empty_and_missing_pages_stand_too(page: Page, live_server: Any, cast: SimpleNamespace, sign_in: Any, scheme: str, size: dict[str, int]) -> None:
+def test_empty_and_missing_pages_stand_too(
+    page: Page, live_server: Any, cast: SimpleNamespace, sign_in: Any, scheme: str, size: dict[str, int]
+) -> None:
     cast.alice.is_staff = True
     cast.alice.save()
     sign_in(cast.alice)
@@ -282,7 +311,9 @@ def test_phone_reads_by_the_dot(browser: Any, live_server: Any, store: SimpleNam
     client = Client()
     client.force_login(store.cast.alice, backend="django.contrib.auth.backends.ModelBackend")
     context = browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True)
-    context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": client.cookies[settings.SESSION_COOKIE_NAME].value, "url": live_server.url}])
+    context.add_cookies(
+        [{"name": settings.SESSION_COOKIE_NAME, "value": client.cookies[settings.SESSION_COOKIE_NAME].value, "url": live_server.url}]
+    )
     page = context.new_page()
     page.goto(f"{live_server.url}/sessions/")
     button = row(page, "Night run 0").get_by_role("button", name="Mark read")
