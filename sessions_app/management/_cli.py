@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from sessions_app import day_rows
 from sessions_app.errors import SessionError
@@ -27,10 +28,16 @@ class StoreCommand(BaseCommand):
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
             if self.checks_time_zone:
-                day_rows.check_time_zone()
+                self.check_time_zone()
             return super().execute(*args, **options)
         except SessionError as error:
             raise CommandError(error.detail) from error
+
+    def check_time_zone(self) -> None:
+        try:
+            day_rows.check_time_zone()
+        except DatabaseError as error:
+            raise CommandError(f"The store cannot be read ({error}). Has `manage.py migrate` run?") from error
 
     def write_json(self, report: dict[str, Any]) -> None:
         self.stdout.write(json.dumps(report, indent=2, ensure_ascii=False, default=_plain))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -150,6 +150,8 @@ def cost_overview(since: datetime | None = None, until: datetime | None = None, 
     for bound in (since, until):
         if bound is not None and bound.utcoffset() is None:
             raise ValueError("since and until need a time zone.")
+    # In UTC: two times of one zone compare by their wall clocks, wrongly in the hour that comes twice.
+    since, until = since and since.astimezone(UTC), until and until.astimezone(UTC)
     span = _span(since, until)
     total = _Sums()
     by_user: defaultdict[str, _Sums] = defaultdict(_Sums)

@@ -60,12 +60,12 @@ def name(value: object, field: str, *, length: int = KEY_LENGTH, error: type[Ses
 
 
 def aware(moment: object, field: str, error: type[SessionError]) -> datetime:
-    """Return an aware time between 1970 and 9000. Raises `error` for anything else."""
+    """Return an aware time between 1970 and 9000, in UTC. Raises `error` for anything else."""
     if not isinstance(moment, datetime) or moment.tzinfo is None or moment.utcoffset() is None:
         raise error(f"{field} needs a time zone: send it as UTC, for example 2026-09-01T12:00:00Z.", field=field)
     if not is_storable_time(moment):
         raise error(f"{field} lies outside the years 1970 to 8999: {moment.isoformat()}.", field=field)
-    return moment
+    return moment.astimezone(UTC)  # two times of one zone compare by their wall clocks, wrongly in the hour that comes twice
 
 
 def is_storable_time(moment: datetime | None) -> TypeGuard[datetime]:

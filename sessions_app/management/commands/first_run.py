@@ -6,15 +6,16 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
+from sessions_app.management._cli import StoreCommand
 from sessions_app.models import Session
 from sessions_app.signin import link_path
 
 OPERATOR = "admin"
 
 
-class Command(BaseCommand):
+class Command(StoreCommand):
     help = "Make the operator `admin` when there is no user, print their sign-in link, and fill an empty store with demo sessions."
 
     def add_arguments(self, parser: CommandParser) -> None:

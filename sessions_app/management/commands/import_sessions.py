@@ -10,16 +10,18 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from sessions_app.importers import AUTO, FORMATS, discover
 from sessions_app.importers.logs import NoLogsFound
 from sessions_app.importers.store import Group, ImportResult, groups_of, import_groups
+from sessions_app.management._cli import StoreCommand
 
 
-class Command(BaseCommand):
+class Command(StoreCommand):
+    checks_time_zone = False  # a wrong path is told first, store or not
     help = "Import the sessions that coding agents logged: files, project folders or an agent's whole home. Again imports only what is new."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -45,6 +47,7 @@ class Command(BaseCommand):
             groups = [group for path in paths for group in groups_of(discover(path, agent))]
         except NoLogsFound as error:
             raise CommandError(str(error)) from error
+        self.check_time_zone()
         stopped = False
 
         def stop(*_: object) -> None:
