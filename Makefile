@@ -13,6 +13,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 PYTEST := $(PY) -m pytest
 SKIPPED := $(VENV)/skipped.log
+BENCHES := import_speed day_rows
 # what a site behind HTTPS on its own domain is started with
 DEPLOYED := HTTPS=1 BEHIND_PROXY=1 HSTS_SECONDS=31536000 HSTS_WHOLE_DOMAIN=1 ALLOWED_HOSTS=sessions.example.com
 
@@ -32,7 +33,7 @@ run: venv
 test: venv-dev tools
 	@rm -f $(SKIPPED)
 	@$(MAKE) --no-print-directory --keep-going lint types check test-sqlite test-browser test-postgresql; status=$$?; \
-	if [ -s $(SKIPPED) ]; then printf '\n!!! NOT EVERYTHING WAS TESTED. Skipped:\n'; sed 's/^/!!!   /' $(SKIPPED); fi; \
+	if [ -s $(SKIPPED) ]; then printf '\n!!! NOT EVERYTHING WAS TESTED. Skipped:\n'; sort -u $(SKIPPED) | sed 's/^/!!!   /'; fi; \
 	if [ $$status = 0 ]; then printf '\nAll that ran passed.\n'; else printf '\nSomething failed: see above.\n'; fi; exit $$status
 
 lint: venv-dev
@@ -64,7 +65,7 @@ test-postgresql: venv-dev
 	TEST_DATABASE=postgresql SKIPPED_LOG=$(SKIPPED) $(PYTEST) -n $(WORKERS_OF_TESTS) -m "not browser"
 
 bench: venv
-	@for file in bench/*.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done
+	@for name in $(BENCHES); do echo "== $$name"; $(PY) bench/$$name.py || exit 1; done
 
 screenshots: venv-dev tools
 	$(PY) -m bench.screenshots screenshots
