@@ -31,7 +31,6 @@ hypothesis.settings.register_profile("thorough", deadline=None, max_examples=200
 hypothesis.settings.load_profile("usual")
 
 run = contextlib.ExitStack()  # what the whole run holds and gives back at its end
-skipped: list[str] = []
 
 
 def is_worker(config: pytest.Config) -> bool:
@@ -79,7 +78,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(NO_CHROMIUM)
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if is_worker(config):
+        return
     reasons: dict[str, int] = {}
     for report in terminalreporter.stats.get("skipped", []):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
