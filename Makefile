@@ -65,7 +65,8 @@ test-postgresql: venv-dev
 	TEST_DATABASE=postgresql SKIPPED_LOG=$(SKIPPED) $(PYTEST) -n $(WORKERS_OF_TESTS) -m "not browser"
 
 bench: venv
-	@for name in $(BENCHES); do echo "== $$name"; $(PY) bench/$$name.py || exit 1; done
+	$(PY) bench/import_speed.py
+	$(PY) bench/day_rows.py
 
 screenshots: venv-dev tools
 	$(PY) -m bench.screenshots screenshots
