@@ -234,6 +234,7 @@ def _sums_by(name: str, span: _Span, viewer: User | None, *, by_day: bool = Fals
     else:
         rows, column = UsageDay.objects.visible_to(viewer), name
     group = (*(["day"] if by_day else []), column, "cost_source")
+    rows = rows.filter(turns__gt=0)  # a record that was replaced or moved leaves a row of zeros behind, until the next recount
     yield from _in_days(rows, span).values_list(*group).annotate(*_sums(USAGE_MEASURES)).order_by()
     visible = Session.objects.visible_to(viewer)
     for start, end in span.edges:

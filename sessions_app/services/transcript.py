@@ -380,6 +380,7 @@ class _Writer:
                 if isinstance(item.row, UsageRecord) and _has_grown(item.row, earlier):
                     if before is None:
                         self.replace_usage(item.target, earlier.pk, item.row)
+                        known[event_id] = result.rows[item.index] = item.row
                         continue
                     before.row = item.row
                 result.duplicates += 1
@@ -408,6 +409,10 @@ class _Writer:
 
     def add_messages(self, incoming: list[_Incoming[Message]]) -> None:
         self.name_tools(incoming)
+        for item in incoming:
+            if item.row.agent and not item.row.subagent_id and not item.target.session.agent:
+                # Before the rows are in their table: what stands there moves to the new name's sums, what is new is added to them below.
+                set_session_facts(item.target.session, agent=item.row.agent)
         for target, messages in self.insert(incoming):
             target.result.messages = len(messages)
             self.count_messages(target, messages)
@@ -415,8 +420,6 @@ class _Writer:
     def count_messages(self, target: _Target, messages: list[Message]) -> None:
         """Let the session's numbers and the tools' day rows follow the messages just stored."""
         session = target.session
-        if not session.agent and (agent := next((message.agent for message in messages if message.agent and not message.subagent_id), "")):
-            set_session_facts(session, agent=agent)
         names = day_rows.session_names(session)
         calls = errors = 0
         for message in messages:
@@ -518,6 +521,10 @@ class _Writer:
         record.pk, record.turn = earlier.pk, earlier.turn
         record.save(force_update=True)
         self.count_usage(target, record)
+        if record.model != earlier.model:
+            records = UsageRecord.objects.filter(session=target.session)
+            newest = records.filter(subagent_id="").order_by("-pk").first() or records.order_by("pk")[0]
+            target.session.model = newest.model
         target.result.updated += 1
 
 
@@ -574,11 +581,16 @@ def _short(text: object) -> str:
     return storable_counted(text.strip())[0][:KEY_LENGTH] if isinstance(text, str) else ""
 
 
+def _words(value: object) -> str:
+    """Return the beginning of a refused value; Python itself refuses to write out a number of thousands of digits."""
+    return "a number beyond all bounds" if isinstance(value, int) and value.bit_length() > 200 else repr(value)[:40]
+
+
 def _count(value: object, column: str, error: type[SessionError] = InvalidUsage) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise error(f"{column} must be a whole number, not {str(value)[:40]!r}.", field=column)
+        raise error(f"{column} must be a whole number, not {_words(value)}.", field=column)
     if not 0 <= value <= MAX_TOKENS_PER_CALL:
-        raise error(f"{column} is {value}; it must lie between 0 and {MAX_TOKENS_PER_CALL:,} a call.", field=column)
+        raise error(f"{column} is {_words(value)}; it must lie between 0 and {MAX_TOKENS_PER_CALL:,} a call.", field=column)
     return value
 
 
@@ -589,11 +601,9 @@ def _reported(cost: object) -> Decimal | None:
     try:
         dollars = cost if isinstance(cost, Decimal) else Decimal(str(cost))  # str: a float's shortest form, which is what its sender meant
     except (InvalidOperation, ValueError):
-        raise InvalidUsage(f"cost_usd must be an amount in dollars, not {str(cost)[:40]!r}.", field="cost_usd") from None
+        raise InvalidUsage(f"cost_usd must be an amount in dollars, not {_words(cost)}.", field="cost_usd") from None
     if isinstance(cost, bool) or not dollars.is_finite() or not 0 <= dollars <= MAX_COST_PER_CALL:
-        raise InvalidUsage(
-            f"cost_usd is {str(cost)[:40]}; it must lie between 0 and {MAX_COST_PER_CALL:,} dollars a call.", field="cost_usd"
-        )
+        raise InvalidUsage(f"cost_usd is {_words(cost)}; it must lie between 0 and {MAX_COST_PER_CALL:,} dollars a call.", field="cost_usd")
     return rounded(dollars)
 
 
