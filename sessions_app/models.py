@@ -66,7 +66,10 @@ class SessionQuerySet(models.QuerySet["Session"]):
     def visible_to(self, viewer: User | None) -> SessionQuerySet:
         """Keep what this viewer may see: everything, or the sessions under the viewer's own user name. The one place that decides it,
         with its twin for the day rows, DayRowQuerySet.visible_to."""
-        return self if sees_everything(viewer) else self.filter(user_id=_own_name(viewer))
+        if sees_everything(viewer):
+            return self
+        own = _own_name(viewer)
+        return self.filter(user_id=own) if own else self.none()
 
     def open(self) -> SessionQuerySet:
         return self.filter(closed_at=None)
@@ -83,8 +86,8 @@ class SessionQuerySet(models.QuerySet["Session"]):
 
 
 def _own_name(viewer: User | None) -> str:
-    """The user_id under which a viewer's own sessions stand; one that nobody has for a visitor who is not signed in, or was shut out."""
-    return viewer.get_username() if viewer is not None and viewer.is_active and viewer.get_username() else "\x7f nobody"
+    """The user_id under which a viewer's own sessions stand; "" for a visitor who is not signed in, or was shut out."""
+    return viewer.get_username() if viewer is not None and viewer.is_active else ""
 
 
 def unread_condition(viewer: User) -> Q:
@@ -371,7 +374,10 @@ class StoreFact(models.Model):
 class DayRowQuerySet(models.QuerySet[Any]):
     def visible_to(self, viewer: User | None) -> DayRowQuerySet:
         """Keep the sums of the sessions that this viewer may see; for tables with an owner."""
-        return self if sees_everything(viewer) else self.filter(owner=_own_name(viewer))
+        if sees_everything(viewer):
+            return self
+        own = _own_name(viewer)
+        return self.filter(owner=own) if own else self.none()
 
 
 class DayRow(models.Model):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
 from sessions_app.models import ReadMark, ReadWatermark, Session
@@ -24,15 +24,22 @@ def mark_read(session_id: UUID | str, is_read: bool = True, *, viewer: User | No
     with transaction.atomic():
         session = locked(session_id)
         if viewer is not None:
-            # Read reaches at least as far as what is unread, whatever the clocks of two web hosts say.
-            at = max(now, session.unread_since or now)
+            # Read reaches at least as far as what is unread, and unread beyond "all read", whatever the clocks of two web hosts say.
+            at = max(now, session.unread_since or now) if is_read else _after_watermarks(now, ReadWatermark.objects.filter(viewer=viewer))
             ReadMark.objects.update_or_create(viewer=viewer, session=session, defaults={"at": at, "is_unread": not is_read})
         elif is_read:
             Session.objects.filter(pk=session.pk).update(unread_since=None)
             ReadMark.objects.filter(session=session, is_unread=True).delete()
         else:
-            Session.objects.filter(pk=session.pk).update(unread_since=now)
-            ReadMark.objects.filter(session=session).filter(Q(is_unread=True) | Q(at__lte=now)).delete()
+            since = max(_after_watermarks(now, ReadWatermark.objects.all()), session.unread_since or now)
+            Session.objects.filter(pk=session.pk).update(unread_since=since)
+            ReadMark.objects.filter(session=session).delete()
+
+
+def _after_watermarks(now: datetime, watermarks: QuerySet[ReadWatermark]) -> datetime:
+    """Return now, or the moment after the latest of these where that is later."""
+    latest = watermarks.aggregate(latest=Max("at"))["latest"]
+    return now if latest is None or latest < now else latest + timedelta(microseconds=1)
 
 
 def mark_all_read(viewer: User, *, now: datetime | None = None) -> None:
