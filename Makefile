@@ -2,7 +2,9 @@
 # make test    everything that is checked: style, types, migrations, settings, and the tests on SQLite and PostgreSQL
 # Both may be repeated at any time; neither loses anything. They need Python 3.11 or newer and nothing else.
 
-PYTHON ?= python3
+# the first Python that is new enough; another: make PYTHON=/usr/local/bin/python3.13 ...
+PYTHON ?= $(or $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done),python3)
 HOST ?= 127.0.0.1
 PORT ?= 8000
 WORKERS_OF_TESTS ?= 2
