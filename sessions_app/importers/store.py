@@ -6,8 +6,10 @@ waits for the disk, and one large file is never held whole. Importing again stor
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +20,7 @@ from django.utils import timezone
 from sessions_app import services
 from sessions_app.day_rows import writing
 from sessions_app.errors import SessionError
-from sessions_app.events import Event
+from sessions_app.events import Event, MessageEvent
 from sessions_app.importers import Found
 from sessions_app.importers.logs import LogItem, LogWarning, SessionEvent, SessionFacts, Skipped
 from sessions_app.models import Session
@@ -103,23 +105,36 @@ def import_groups(
     """Import groups of log files (see `groups_of`). user_id: owner of sessions not yet in the store. progress: called with the bytes read
     so far. should_stop: asked between batches. Everything stored before an interruption stays stored."""
     run = _Import(user_id, dry_run, now or timezone.now())
-    for group in groups:
-        run.facts = {}
-        for item in group.read():
-            run.take(group, item)
-            if run.events >= BATCH_EVENTS:
+    with _fewer_collections():
+        for group in groups:
+            run.facts = {}
+            for item in group.read():
+                run.take(group, item)
+                if run.events >= BATCH_EVENTS or run.text >= BATCH_BYTES:
+                    run.write()
+            run.result.files += len(group.paths)
+            run.result.bytes += group.size
+            run.read += group.size
+            if run.read >= BATCH_BYTES:
                 run.write()
-        run.result.files += len(group.paths)
-        run.result.bytes += group.size
-        run.pending_bytes += group.size
-        if run.pending_bytes >= BATCH_BYTES:
-            run.write()
-            if should_stop():
-                break
-        if progress:
-            progress(run.result.bytes)
-    run.write()
+                if should_stop():
+                    break
+            if progress:
+                progress(run.result.bytes)
+        run.write()
     return run.result
+
+
+@contextmanager
+def _fewer_collections() -> Iterator[None]:
+    """Look for cyclic garbage less often: a batch is many thousand objects without cycles, and looking at them again and again was a fifth of
+    an import's time."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class _Import:
@@ -130,8 +145,7 @@ class _Import:
         self.result = ImportResult()
         self.facts: dict[tuple[str, str], SessionFacts] = {}
         self.pending: dict[tuple[str, str], _Pending] = {}
-        self.events = 0
-        self.pending_bytes = 0
+        self.events = self.text = self.read = 0  # what waits: events, characters of their text, bytes of the files read whole
 
     def take(self, group: Group, item: LogItem) -> None:
         if isinstance(item, SessionEvent):
@@ -142,6 +156,8 @@ class _Import:
                 waiting = self.pending[key] = _Pending(facts, group.agent, group.paths[0])
             waiting.events.append(item.event)
             self.events += 1
+            if isinstance(item.event, MessageEvent):
+                self.text += len(item.event.content) + sum(len(image["data"]) for image in item.event.extra.get("attachments", ()))
         elif isinstance(item, SessionFacts):
             key = (group.agent, storable(item.agent_session_id))
             self.facts[key] = item
@@ -157,7 +173,7 @@ class _Import:
     def write(self) -> None:
         """Store what waits, in one transaction. Sessions in order of their ids, so that two imports at once lock them in the same order."""
         pending, self.pending = self.pending, {}
-        self.events = self.pending_bytes = 0
+        self.events = self.text = self.read = 0
         if not pending:
             return
         try:
