@@ -157,7 +157,7 @@ class _Import:
             waiting.events.append(item.event)
             self.events += 1
             if isinstance(item.event, MessageEvent):
-                self.text += len(item.event.content) + sum(len(image["data"]) for image in item.event.extra.get("attachments", ()))
+                self.text += len(item.event.content) + sum(len(image.get("data", "")) for image in item.event.extra.get("attachments", ()))
         elif isinstance(item, SessionFacts):
             key = (group.agent, storable(item.agent_session_id))
             self.facts[key] = item
