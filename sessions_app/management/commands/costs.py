@@ -15,7 +15,7 @@ from rich.text import Text
 
 from sessions_app import queries
 from sessions_app.day_rows import business_zone
-from sessions_app.management._cli import StoreCommand
+from sessions_app.management._cli import StoreCommand, counted
 from sessions_app.queries import CostOverview, Totals
 from sessions_app.templatetags.sessionsite import money_text
 
@@ -41,11 +41,8 @@ class Command(StoreCommand):
             return
         # Without a terminal, wide enough that a redirected table loses nothing.
         console = Console(file=self.stdout, width=None if self.stdout.isatty() else 160, highlight=False)  # type: ignore[arg-type]
-        begin, end = (f"{moment:%Y-%m-%d %H:%M %Z}" if moment else "" for moment in (since, until))
-        span = (
-            f"from {begin} until {end}" if since and until else f"from {begin} on" if since else f"until {end}" if until else "of all time"
-        )
-        print_tables(console, costs, f"Costs {span}. Days are cut in {settings.TIME_ZONE}.")
+        bounds = [f"{word} {moment:%Y-%m-%d %H:%M %Z}" for word, moment in (("from", since), ("until", until)) if moment]
+        print_tables(console, costs, f"Costs {' '.join(bounds) or 'of all time'}. Days are cut in {settings.TIME_ZONE}.")
 
     def moment(self, name: str, text: str | None) -> datetime | None:
         """Return the aware time that an option names. One without a zone is meant in the business time zone, and the command says so."""
@@ -103,8 +100,9 @@ def print_tables(console: Console, costs: CostOverview, heading: str) -> None:
     """Print the overview as tables. Names are strangers' text: never read as rich's markup, nor as the terminal's."""
     console.print(Text(heading))
     share = f"{costs.priced_tokens:,} of {costs.total_tokens:,} tokens are priced"
-    unpriced = f"; {costs.unpriced_turns:,} of the turns have no known price and are in no sum" if costs.unpriced_turns else ""
-    console.print(Text(f"{costs.total_turns:,} turns, {share}{unpriced}."))
+    have, are = ("has", "is") if costs.unpriced_turns == 1 else ("have", "are")
+    unpriced = f"; {costs.unpriced_turns:,} of the turns {have} no known price and {are} in no sum" if costs.unpriced_turns else ""
+    console.print(Text(f"{counted(costs.total_turns, 'turn')}, {share}{unpriced}."))
     if costs.total_turns:
         print_sums(console, "Model", [(row.model, row) for row in costs.by_model], costs)
         print_sums(console, "User", [(row.user_id, row) for row in costs.by_user], costs)
