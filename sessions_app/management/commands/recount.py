@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from sessions_app import services
+from sessions_app.errors import WrongTimeZone
 from sessions_app.management._cli import StoreCommand, counted, progress, stop_on_sigterm
 from sessions_app.models import Session
 
@@ -20,7 +21,7 @@ class Command(StoreCommand):
         "Rebuild the sessions' cached numbers and the day rows from messages and usage records, and say what differed. "
         "With --time-zone: cut all days anew in that zone, after TIME_ZONE was changed to it."
     )
-    checks_time_zone = False  # this is the command that mends it; without --time-zone the service checks
+    checks_time_zone = False  # this is the command that mends it
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--time-zone", metavar="ZONE", help="cut the days in this zone from now on, such as Europe/Zurich")
@@ -30,6 +31,11 @@ class Command(StoreCommand):
     def handle(self, *, time_zone: str | None, dry_run: bool, **options: Any) -> None:
         if time_zone is not None and time_zone not in available_timezones():
             raise CommandError(f"There is no time zone {time_zone!r}. Zones are named like Europe/Zurich or UTC.")
+        try:
+            self.check_time_zone()
+        except WrongTimeZone:
+            if time_zone is None:
+                raise
         with stop_on_sigterm() as should_stop, progress("Recounting", Session.objects.count()) as advance:
             result = services.recount(time_zone=time_zone, dry_run=dry_run, progress=advance, should_stop=should_stop)
         if options["json"]:
