@@ -38,7 +38,8 @@ from sessions_app.demo_texts import (
     User,
 )
 from sessions_app.events import CompactionEvent, Event, MessageEvent, UsageEvent, tool_result, tool_use
-from sessions_app.models import TITLE_LENGTH, Channel, Session
+from sessions_app.models import Channel, Session
+from sessions_app.services.cleaning import title_of
 
 DAYS = 42
 SEED = 20260901
@@ -334,7 +335,7 @@ class _Planner:
         self.made += 1
         beats, slots = self.story(scenario, index)
         beats = _cut(beats, self.messages.of(index), self.usage.of(index), lambda: self.more(scenario, beats, slots))
-        length = beats[-1].at if beats else 0.0
+        length = round(beats[-1].at, 3) if beats else 0.0
         if start + timedelta(seconds=length) > self.now and scenario.once is None:
             morning = self.now.astimezone(self.zone).replace(hour=6, minute=0)
             start = self.now - timedelta(seconds=length + 60 + rng.random() * max((self.now - morning).total_seconds() - length, 5400))
@@ -583,7 +584,7 @@ def _row(made: DemoSession, channels: dict[str, Channel]) -> Session:
         agent=scenario.agent,
         project=made.project,
         git_branch=made.branch,
-        title=made.title[:TITLE_LENGTH],
+        title=title_of(made.title),
         is_demo=True,
         created_at=made.started_at,
         last_message_at=made.started_at,
