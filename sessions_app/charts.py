@@ -135,7 +135,10 @@ def other_name(rest: Sequence[str]) -> str:
 def label(name: str, length: int = LABEL_LENGTH) -> str:
     """Return a name that plotly draws as it is: cut to so many code points, on one line, with nothing that its pseudo-HTML would obey."""
     line = " ".join("".join(" " if char < " " or char in _UNSEEN else char for char in name).split())
-    line = line if len(line) <= length else f"{line[: length - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
+    if len(line) > length:
+        # out of the middle: models of one family differ at their end, by version or date
+        tail = min(9, length // 3)
+        line = f"{line[: length - tail - 1]}\N{HORIZONTAL ELLIPSIS}{line[-tail:]}"
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -271,7 +274,7 @@ def stacked_figure(stack: Stack) -> dict[str, Any]:
     layout = LAYOUT | {
         "barmode": "stack",
         "hovermode": "x unified",
-        "margin": {"l": 36, "r": 0, "t": 8, "b": 28},
+        "margin": {"l": 36, "r": 0, "t": 8, "b": 42 if any("<br>" in text for text in ticks.values()) else 28},
         "xaxis": {
             "type": "category",
             "fixedrange": True,
@@ -371,12 +374,13 @@ def bars_figure(bars: Sequence[Series]) -> dict[str, Any]:
     """Return the figure of lying bars, each with its name before it and its dollars behind it."""
     places = list(range(len(bars)))
     most = max((float(bar.total) for bar in bars), default=0.0)
+    figures = [label(money_text(bar.total)) for bar in bars]
     trace = {
         "type": "bar",
         "orientation": "h",
         "x": [float(bar.total) for bar in bars],
         "y": places,
-        "text": [label(money_text(bar.total)) for bar in bars],
+        "text": figures,
         "textposition": "outside",
         "cliponaxis": False,
         "customdata": [f"{label(bar.name, HOVER_LENGTH)}  {_dollars(bar.total)}" for bar in bars],
@@ -385,9 +389,9 @@ def bars_figure(bars: Sequence[Series]) -> dict[str, Any]:
     }
     layout = LAYOUT | {
         "hovermode": "closest",
-        "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
-        # room for the longest bar's figure
-        "xaxis": {"fixedrange": True, "range": [0, most * 1.25 or 1], "visible": False},
+        # on the right, room for the longest figure: a digit of 12 px is less than 7 px wide
+        "margin": {"l": 0, "r": 8 + 7 * max(map(len, figures), default=0), "t": 0, "b": 0},
+        "xaxis": {"fixedrange": True, "range": [0, most or 1], "visible": False},
         "yaxis": {
             "fixedrange": True,
             "range": [max(len(bars), 1) - 0.5, -0.5],

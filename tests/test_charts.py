@@ -89,7 +89,11 @@ class Labels(SimpleTestCase):
         assert charts.label("模型 é👩‍👩‍👧") == "模型 é👩‍👩‍👧"
 
     def test_it_is_cut_before_it_is_escaped(self) -> None:
-        assert charts.label("<" * 30, 4) == "&lt;&lt;&lt;\N{HORIZONTAL ELLIPSIS}"
+        assert charts.label("<" * 30, 4) == "&lt;&lt;\N{HORIZONTAL ELLIPSIS}&lt;"
+
+    def test_it_is_cut_in_the_middle(self) -> None:
+        assert charts.label("claude-sonnet-4-5-20250929") == "claude-sonnet-4\N{HORIZONTAL ELLIPSIS}20250929"
+        assert len(charts.label("x" * 255)) == charts.LABEL_LENGTH
 
 
 class Stack(SimpleTestCase):
@@ -191,8 +195,9 @@ class StackedFigure(SimpleTestCase):
         assert week["ticktext"] == ["7 Sep", "14 Sep", "21 Sep", "28 Sep"]
 
     def test_the_year_stands_where_it_changes(self) -> None:
-        text = charts.stacked_figure(stack_of([], 500))["layout"]["xaxis"]["ticktext"]
-        assert sum("<br>2027" in tick for tick in text) == 1
+        layout = charts.stacked_figure(stack_of([], 500))["layout"]
+        assert sum("<br>2027" in tick for tick in layout["xaxis"]["ticktext"]) == 1
+        assert layout["margin"]["b"] > charts.stacked_figure(stack_of([], 100))["layout"]["margin"]["b"]
 
     def test_axis_of_dollars(self) -> None:
         for most, lines in (
