@@ -64,6 +64,12 @@ class InvalidUsage(SessionError):
     code = "invalid_usage"
 
 
+class InvalidToken(SessionError):
+    """An API token that cannot be made so."""
+
+    code = "invalid_token"
+
+
 class EventIdReused(SessionError):
     """The same event id came from the same source before, with another body."""
 

@@ -361,6 +361,87 @@ class ReadWatermark(models.Model):
         return f"{self.viewer_id}: read until {self.at:%Y-%m-%d %H:%M}"
 
 
+class ApiToken(models.Model):
+    """What an agent or a script shows at the API. Only a digest of its secret is kept; the secret itself is shown once, when it is made."""
+
+    SCOPES = [("write", "write"), ("read", "read"), ("admin", "admin: reads and writes everything")]
+
+    name = models.CharField(max_length=100)
+    scope = models.CharField(max_length=5, choices=SCOPES, help_text="Write does not imply read.")
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    hint = models.CharField(max_length=12, editable=False, help_text="The first characters of the secret, to tell tokens apart.")
+    user_id = models.CharField(
+        max_length=KEY_LENGTH, blank=True, help_text="Writes as no other user; a read token sees what this user sees."
+    )
+    channel = models.ForeignKey(Channel, null=True, blank=True, on_delete=models.PROTECT, help_text="Writes to no other channel.")
+    agent = models.CharField(max_length=100, blank=True, help_text="Writes as no other agent.")
+    sees_all = models.BooleanField(default=False, help_text="A read token without a user must see everything, on purpose.")
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, help_text="To the minute.")
+
+    class Meta:
+        ordering = ["-created_at", "pk"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.hint}...)"
+
+    @property
+    def source(self) -> str:
+        """The source under which its events are stored: their ids are unique within it."""
+        return f"token:{self.pk}"
+
+    @property
+    def reads(self) -> bool:
+        return self.scope in ("read", "admin")
+
+    @property
+    def writes(self) -> bool:
+        return self.scope in ("write", "admin")
+
+
+class Receipt(models.Model):
+    """The answer to an event that leaves no row of its own with its id (open, close, touch, a whole turn), so that a resend gets the same again."""
+
+    source = models.CharField(max_length=64)
+    event_id = models.CharField(max_length=KEY_LENGTH)
+    fingerprint = models.BigIntegerField(editable=False)
+    status = models.PositiveSmallIntegerField()
+    answer = models.JSONField(default=dict)
+    received_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["source", "event_id"], name="one_receipt_per_event")]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.event_id}"
+
+
+class DeadLetter(models.Model):
+    """Something sent to a door that was refused or not understood, kept as it came, so that it can be looked at. The same again only counts up."""
+
+    door = models.CharField(max_length=20, help_text="Which way it came: traces, logs, metrics, api.")
+    reason = models.CharField(max_length=100, help_text="A stable code.")
+    detail = models.TextField(blank=True, help_text="In words.")
+    source = models.CharField(max_length=64, blank=True)
+    digest = models.CharField(max_length=32, unique=True, editable=False)
+    payload = models.TextField(help_text="What was sent, as JSON text where it was JSON or could be written as such; cut at a limit.")
+    times = models.PositiveBigIntegerField(default=1)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [
+            # the admin: newest first, by reason
+            models.Index(F("last_at").desc(), name="dead_letter_newest"),
+            models.Index(F("reason"), F("last_at").desc(), name="dead_letter_by_reason"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.door}: {self.reason} ({self.times})"
+
+
 class StoreFact(models.Model):
     """What the store knows of itself, by name: `time_zone`, in which its days are cut."""
 

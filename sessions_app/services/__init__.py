@@ -1,5 +1,6 @@
 """Every write. One verb each; `now=None` is the clock, read once; all else goes through here: pages, API, admin, commands, importers."""
 
+from sessions_app.services.dead_letters import keep_dead_letter
 from sessions_app.services.lifecycle import (
     AUTO_CLOSED,
     HEARTBEAT,
@@ -20,24 +21,43 @@ from sessions_app.services.lifecycle import (
 )
 from sessions_app.services.maintenance import CloseResult, Difference, RecountResult, close_stale_sessions, recount, remove_demo, store_demo
 from sessions_app.services.read_state import mark_all_read, mark_read
-from sessions_app.services.transcript import Refusal, StoreResult, record_compaction, record_usage, save_message, store_batch, store_events
+from sessions_app.services.receipts import Answer, answer_once
+from sessions_app.services.tokens import NewToken, create_token, find_token, revoke_token
+from sessions_app.services.transcript import (
+    Refusal,
+    StoreResult,
+    Turn,
+    record_compaction,
+    record_usage,
+    save_message,
+    save_turn,
+    store_batch,
+    store_events,
+)
 
 __all__ = [
     "AUTO_CLOSED",
     "HEARTBEAT",
+    "Answer",
     "CloseResult",
     "Continue",
     "Difference",
     "LoggedSession",
     "New",
+    "NewToken",
     "Opened",
     "RecountResult",
     "Refusal",
     "StoreResult",
+    "Turn",
+    "answer_once",
     "archive_session",
     "close_session",
     "close_stale_sessions",
     "create_session",
+    "create_token",
+    "find_token",
+    "keep_dead_letter",
     "mark_all_read",
     "mark_read",
     "open_logged_sessions",
@@ -48,7 +68,9 @@ __all__ = [
     "remove_demo",
     "reopen_session",
     "resolve_session",
+    "revoke_token",
     "save_message",
+    "save_turn",
     "set_session_facts",
     "set_title_if_empty",
     "store_batch",

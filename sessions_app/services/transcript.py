@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from hashlib import blake2b
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 from uuid import UUID
 
@@ -24,8 +23,8 @@ from sessions_app.events import ROLES, UNKNOWN_TOOL, CompactionEvent, Event, Mes
 from sessions_app.models import KEY_LENGTH, MODEL_LENGTH, Compaction, Message, Received, Session, UsageRecord
 from sessions_app.money import rounded
 from sessions_app.services.bulk import LOOKUP_SIZE, chunks, insert_rows, new_row, update_rows
-from sessions_app.services.cleaning import REPLACED, aware, name, storable_counted, storable_json, title_of
-from sessions_app.services.lifecycle import locked_all, set_session_facts
+from sessions_app.services.cleaning import REPLACED, aware, fingerprint, name, storable_counted, storable_json, title_of
+from sessions_app.services.lifecycle import Opened, locked_all, open_session, set_session_facts
 
 MAX_TOKENS_PER_CALL = 100_000_000
 MAX_COST_PER_CALL = Decimal(1_000_000)  # dollars
@@ -178,6 +177,36 @@ def store_batch(
     return _store(batch, source=source, imported=imported, now=now or timezone.now(), with_ids=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What `save_turn` did. rows: of its events, in their order."""
+
+    opened: Opened
+    rows: list[Message | UsageRecord | Compaction]
+
+
+def save_turn(
+    events: Iterable[Event],
+    *,
+    session_id: UUID | str | None = None,
+    source: str = "",
+    now: datetime | None = None,
+    **opening: Any,
+) -> Turn:
+    """Store what an agent did in one turn, all or nothing: in the session named, or in the one that `open_session` gives for `opening` (its arguments).
+    Raises what open_session raises, SessionNotFound, and the first refusal of an event."""
+    now = now or timezone.now()
+    with day_rows.writing():
+        if session_id is None:
+            opened = open_session(**opening, now=now)
+        else:
+            opened = Opened(locked_all([session_id])[0], created=False)
+        [result] = _store([(opened.session, list(events))], source=source, imported=False, now=now, with_ids=True)
+        for refusal in result.refused:
+            raise refusal.error
+    return Turn(opened, [row for row in result.rows if row is not None])
+
+
 def _store_one(session_id: UUID | str, event: Event, source: str, now: datetime | None) -> Message | UsageRecord | Compaction | None:
     result = _store([(session_id, [event])], source=source, imported=False, now=now or timezone.now(), with_ids=True)[0]
     if result.refused:
@@ -294,7 +323,7 @@ class _Writer:
             Message,
             {
                 **self.received(session, event, InvalidMessage),
-                "fingerprint": _fingerprint(event.role, event.content, event.timestamp) if event.event_id else None,
+                "fingerprint": fingerprint(event.role, event.content, event.timestamp) if event.event_id else None,
                 "role": event.role,
                 "agent": name(event.agent, "agent", length=100, error=InvalidMessage) if event.agent else "",
                 "subagent_id": name(event.subagent_id, "subagent_id", length=100, error=InvalidMessage) if event.subagent_id else "",
@@ -329,7 +358,7 @@ class _Writer:
             {
                 **received,
                 **counts,
-                "fingerprint": _fingerprint(*sent) if event.event_id else None,
+                "fingerprint": fingerprint(*sent) if event.event_id else None,
                 "turn": event.turn,
                 "model": model,
                 "provider": provider,
@@ -348,7 +377,7 @@ class _Writer:
             Compaction,
             {
                 **self.received(session, event, InvalidMessage),
-                "fingerprint": _fingerprint(event.trigger, event.summary, event.pre_tokens, event.timestamp) if event.event_id else None,
+                "fingerprint": fingerprint(event.trigger, event.summary, event.pre_tokens, event.timestamp) if event.event_id else None,
                 "trigger": name(event.trigger, "trigger", length=40, error=InvalidMessage),
                 "pre_tokens": _count(event.pre_tokens, "pre_tokens", InvalidMessage),
                 "summary": summary,
@@ -610,12 +639,6 @@ def _reported(cost: object) -> Decimal | None:
 def _has_grown(row: UsageRecord, earlier: Received | _Stored) -> bool:
     """Tell whether a usage record is the later body of a stored one. One in another session is copied history: counted where it was first seen."""
     return isinstance(earlier, UsageRecord | _Stored) and row.total_tokens > earlier.total_tokens and row.session_id == earlier.session_id
-
-
-def _fingerprint(*parts: object) -> int:
-    """Digest a body to 64 bits: enough to tell a resend from a reused id, where the two are already known to share it."""
-    text = "\0".join([part if isinstance(part, str) else str(part) for part in parts])
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big", signed=True)
 
 
 class _Stored(NamedTuple):

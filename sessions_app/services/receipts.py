@@ -1,0 +1,51 @@
+"""Once and only once: the answer to an event is kept in the transaction of what the event did, so that a resend gets it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from sessions_app.day_rows import writing
+from sessions_app.errors import EventIdReused, InvalidMessage
+from sessions_app.models import Receipt
+from sessions_app.services.cleaning import fingerprint, name, storable_json
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """status: of HTTP. body: plain JSON. replayed: it was given before, and nothing was done now."""
+
+    status: int
+    body: dict[str, Any]
+    replayed: bool = False
+
+
+def answer_once(
+    source: str, event_id: str, body: str, action: Callable[[], tuple[int, dict[str, Any]]], *, now: datetime | None = None
+) -> Answer:
+    """Run the action once for this event of this source, and keep its answer with what it did; again, also when the two race: the first answer.
+    event_id "" = not resendable: the action just runs. body: what was sent, as text that is the same for the same. An error of the action leaves no
+    receipt, so the event can be sent again. Raises EventIdReused for the same id with another body, and what the action raises."""
+    if not event_id:
+        with writing():
+            return Answer(*action())
+    now = now or timezone.now()
+    event_id, mark = name(event_id, "event_id", error=InvalidMessage), fingerprint(body)
+    with writing():
+        try:
+            # Claimed first: a second sender waits here for the first one's commit, and has then done nothing that must be undone.
+            with transaction.atomic():
+                receipt = Receipt.objects.create(source=source, event_id=event_id, fingerprint=mark, status=0, received_at=now)
+        except IntegrityError:
+            receipt = Receipt.objects.get(source=source, event_id=event_id)
+            if receipt.fingerprint != mark:
+                raise EventIdReused(event_id) from None
+            return Answer(receipt.status, receipt.answer, replayed=True)
+        status, answer = action()
+        Receipt.objects.filter(pk=receipt.pk).update(status=status, answer=storable_json(answer))
+    return Answer(status, answer)
