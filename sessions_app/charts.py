@@ -303,7 +303,8 @@ def _ticks(stack: Stack) -> dict[int, str]:
         mondays = [place for place, bar in enumerate(bars) if bar.start.weekday() == 0] if step == "day" else []
         chosen = mondays or list(range(len(bars)))
         chosen = chosen[:: -(-len(chosen) // MOST_TICKS)]
-    last_year = None
+    # each year once, where it begins; a chart within one year needs none
+    last_year = bars[chosen[0]].start.year if chosen and bars[chosen[0]].start.year == bars[chosen[-1]].start.year else None
     ticks = {}
     for place in chosen:
         start = bars[place].start
@@ -311,8 +312,7 @@ def _ticks(stack: Stack) -> dict[int, str]:
             ticks[place] = str(start.year)
         else:
             day = f"{start:%b}" if step == "month" else day_text(start, year=False)
-            # the year once, where it is not the one before; a chart within one year needs none
-            ticks[place] = f"{day}<br>{start.year}" if last_year not in (None, start.year) else day
+            ticks[place] = f"{day}<br>{start.year}" if last_year != start.year else day
         last_year = start.year
     return ticks
 
