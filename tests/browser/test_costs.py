@@ -81,7 +81,7 @@ def test_a_hostile_name_is_text_in_labels_and_on_hover(page: Page, live_server: 
     page.goto(f"{live_server.url}/costs/")
     expect(page.locator(DRAWN).first).to_be_visible()
     label = page.locator("#model-chart .ytick text", has_text="<a href")
-    assert label.text_content().strip().startswith('<a href="https://evil')
+    assert label.text_content().strip().startswith('<a href="ht')
     # plotly's own layer lies over the bars
     page.locator("#model-chart .bars .point path").nth(1).hover(force=True)
     expect(page.locator("#model-chart .hovertext text").first).to_contain_text(HOSTILE)
