@@ -14,6 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 from uuid import UUID
 
+from django.db import IntegrityError
 from django.db.models import F, Value
 from django.utils import timezone
 
@@ -215,6 +216,19 @@ def _store_one(session_id: UUID | str, event: Event, source: str, now: datetime 
 
 
 def _store(
+    batch: Sequence[tuple[Session | UUID | str, list[Event]]], *, source: str, imported: bool, now: datetime, with_ids: bool
+) -> list[StoreResult]:
+    for _ in range(4):
+        try:
+            return _store_once(batch, source=source, imported=imported, now=now, with_ids=with_ids)
+        except IntegrityError:
+            # Another transaction stored one of these event ids meanwhile, in another session (ours are locked). It is over, or we would still
+            # be waiting for it, so next time its row is found, and ours is a resend or a reused id.
+            continue
+    return _store_once(batch, source=source, imported=imported, now=now, with_ids=with_ids)
+
+
+def _store_once(
     batch: Sequence[tuple[Session | UUID | str, list[Event]]], *, source: str, imported: bool, now: datetime, with_ids: bool
 ) -> list[StoreResult]:
     with day_rows.writing() as tally:
