@@ -65,15 +65,16 @@ def stop_on_sigterm() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def progress(words: str, total: int | None = None) -> Iterator[Advance]:
+def progress(words: str, total: int | None = None, *, of_bytes: bool = False) -> Iterator[Advance]:
     """Show a bar on stderr when that is a terminal, and nothing otherwise. Yield a function that takes how much is done; total None: not known."""
     if not sys.stderr.isatty():
         yield lambda done: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    amount = DownloadColumn() if of_bytes else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(words, total=total)
         yield lambda done: bar.update(task, completed=done)

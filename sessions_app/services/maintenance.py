@@ -148,21 +148,6 @@ class RecountResult:
 
 
 MAX_DIFFERENCES = 1000
-SESSION_NUMBERS = (
-    "message_count",
-    "tool_call_count",
-    "error_count",
-    "total_turns",
-    "unpriced_turns",
-    "last_turn",
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "priced_tokens",
-    "cost_usd",
-    "model",
-)
 
 
 def recount(

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import sys
 import time
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from sessions_app.importers import AUTO, FORMATS, discover
 from sessions_app.importers.logs import NoLogsFound
-from sessions_app.importers.store import Group, ImportResult, groups_of, import_groups
-from sessions_app.management._cli import StoreCommand
+from sessions_app.importers.store import ImportResult, groups_of, import_groups
+from sessions_app.management._cli import StoreCommand, counted, progress, stop_on_sigterm
 
 
 class Command(StoreCommand):
-    checks_time_zone = False  # a wrong path is told first, store or not
     help = "Import the sessions that coding agents logged: files, project folders or an agent's whole home. Again imports only what is new."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -47,34 +41,18 @@ class Command(StoreCommand):
             groups = [group for path in paths for group in groups_of(discover(path, agent))]
         except NoLogsFound as error:
             raise CommandError(str(error)) from error
-        self.check_time_zone()
-        stopped = False
-
-        def stop(*_: object) -> None:
-            nonlocal stopped
-            stopped = True
-
-        before = signal.signal(signal.SIGTERM, stop)
         started = time.perf_counter()
-        try:
-            result = self.run(groups, user, dry_run, lambda: stopped)
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        with stop_on_sigterm() as should_stop, progress("Importing", sum(group.size for group in groups), of_bytes=True) as advance:
+            result = import_groups(groups, user_id=user, dry_run=dry_run, should_stop=should_stop, progress=advance)
+            stopped = should_stop() and result.files < sum(len(group.paths) for group in groups)
         seconds = time.perf_counter() - started
         for warning in result.warnings:
             self.stderr.write(f"warning: {warning.path}:{warning.line}: {warning.reason}")
         report = summary(result, dry_run=dry_run, stopped=stopped, seconds=seconds)
-        self.stdout.write(json.dumps(report, indent=2) if options["json"] else in_words(report))
-
-    def run(self, groups: list[Group], user: str, dry_run: bool, should_stop: Any) -> ImportResult:
-        if not sys.stderr.isatty():
-            return import_groups(groups, user_id=user, dry_run=dry_run, should_stop=should_stop)
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("Importing", total=sum(group.size for group in groups))
-            return import_groups(
-                groups, user_id=user, dry_run=dry_run, should_stop=should_stop, progress=lambda done: bar.update(task, completed=done)
-            )
+        if options["json"]:
+            self.write_json(report)
+        else:
+            self.stdout.write(in_words(report))
 
 
 def summary(result: ImportResult, *, dry_run: bool, stopped: bool, seconds: float) -> dict[str, Any]:
@@ -103,12 +81,16 @@ def in_words(report: dict[str, Any]) -> str:
     """Return the report as one line for a person."""
     verb = "Would import" if report["dry_run"] else "Imported"
     parts = [
-        f"{verb} {report['sessions_created']:,} new sessions ({report['sessions_changed']:,} grown, {report['sessions_unchanged']:,} unchanged)",
-        f"{report['messages']:,} messages, {report['usage_records']:,} model calls and {report['compactions']:,} compactions",
-        f"from {report['files']:,} files ({report['bytes'] / 1e6:.1f} MB) in {report['seconds']:.1f} s",
+        f"{verb} {counted(report['sessions_created'], 'new session')} "
+        f"({report['sessions_changed']:,} grown, {report['sessions_unchanged']:,} unchanged)",
+        f"{counted(report['messages'], 'message')}, {counted(report['usage_records'], 'model call')} and "
+        f"{counted(report['compactions'], 'compaction')}",
+        f"from {counted(report['files'], 'file')} ({report['bytes'] / 1e6:.1f} MB) in {report['seconds']:.1f} s",
     ]
+    if report["updated"]:
+        parts.append(f"{counted(report['updated'], 'model call')} had grown")
     if report["warnings"]:
-        parts.append(f"{len(report['warnings']):,} warnings above")
+        parts.append(f"{counted(len(report['warnings']), 'warning')} above")
     if report["stopped"]:
         parts.append("stopped before the end: run it again for the rest")
     return "; ".join(parts) + "."
