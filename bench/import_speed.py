@@ -70,7 +70,11 @@ def main() -> None:
                 sum(copy(source, work / "copies", number) for number in range(times)),
                 args.rounds,
             ),
-            f"{args.sessions:,} small sessions": (work / "small", sum(small(work / "small", number) for number in range(args.sessions)), args.small_rounds),
+            f"{args.sessions:,} small sessions": (
+                work / "small",
+                sum(small(work / "small", number) for number in range(args.sessions)),
+                args.small_rounds,
+            ),
         }
         for title, (home, size, rounds) in homes.items():
             times_ours, times_theirs = [], []
