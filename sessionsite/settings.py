@@ -282,6 +282,18 @@ MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440  # bytes of a form; the API has a cap of its own
 
 
+# The doors for agents: /api/ and /v1/. Each limit has its own answer (413, 422, 429), in sessions_app/api/limits.py.
+
+API_MAX_BODY_BYTES = env_int("API_MAX_BODY_BYTES", 20_000_000, 1_000, 1_000_000_000)  # decompressed; a worker holds it a few times over
+API_MAX_MESSAGE_BYTES = env_int("API_MAX_MESSAGE_BYTES", 5_000_000, 1_000, 1_000_000_000)  # of UTF-8; longer text is no message but a file
+API_MAX_BATCH_EVENTS = 1_000  # events of one /batch: about a tenth of a second, for which SQLite lets no other writer in
+API_RATE_PER_TOKEN = env_int(
+    "API_RATE_PER_TOKEN", 500, 0, 1_000_000
+)  # requests a second, in each worker; 0 = no bound; stops a runaway loop
+# Plain http is refused there in words, not redirected: see caller_of.
+SECURE_REDIRECT_EXEMPT = [r"^api/", r"^v1/"]
+
+
 # Logs go to stderr, one line each; ids and counts, never what a message says.
 
 LOG_LEVEL = env_choice("LOG_LEVEL", "INFO", {level: level for level in ("DEBUG", "INFO", "WARNING", "ERROR")})

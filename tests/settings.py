@@ -10,8 +10,9 @@ import tempfile
 
 # fmt: off
 OWN_NAMES = [
-    "ALLOWED_HOSTS", "BEHIND_PROXY", "CSRF_TRUSTED_ORIGINS", "DATABASE_POOL_MAX", "DATABASE_URL", "DATABASE_URL_FILE", "DEBUG", "HSTS_SECONDS",
-    "HSTS_WHOLE_DOMAIN", "HTTPS", "LOGIN_DAYS", "LOG_LEVEL", "SECRET_KEY", "SECRET_KEY_FILE", "SQLITE_SYNCHRONOUS", "TIME_ZONE",
+    "ALLOWED_HOSTS", "API_MAX_BODY_BYTES", "API_MAX_MESSAGE_BYTES", "API_RATE_PER_TOKEN", "BEHIND_PROXY", "CSRF_TRUSTED_ORIGINS",
+    "DATABASE_POOL_MAX", "DATABASE_URL", "DATABASE_URL_FILE", "DEBUG", "HSTS_SECONDS", "HSTS_WHOLE_DOMAIN",
+    "HTTPS", "LOGIN_DAYS", "LOG_LEVEL", "SECRET_KEY", "SECRET_KEY_FILE", "SQLITE_SYNCHRONOUS", "TIME_ZONE",
 ]
 # fmt: on
 for name in OWN_NAMES:
@@ -46,4 +47,5 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast
 AXES_ENABLED = False  # tests of the lock switch it on
 INSTALLED_APPS += ["zeal"]
 MIDDLEWARE += ["zeal.middleware.zeal_middleware"]  # a page that queries in a loop fails its test
-ZEAL_ALLOWLIST = [{"model": "sessions.Session", "field": "get()"}]  # Django's own, around sign-in and sign-out
+# Django's own: around sign-in and sign-out, and the admin's page of a user, which the signed-in user is as well.
+ZEAL_ALLOWLIST = [{"model": "sessions.Session", "field": "get()"}, {"model": "auth.User", "field": "get()"}]

@@ -1,0 +1,1 @@
+"""The JSON API under /api/v1/: what agents write, and what clients read back."""
