@@ -21,6 +21,7 @@ from sessions_app.services.cleaning import name, storable, storable_json, title_
 
 AUTO_CLOSED = "Auto-closed: inactivity"
 HEARTBEAT = "__heartbeat__"
+MAX_GAP_MINUTES = 100 * 366 * 24 * 60  # a longer gap is never over, and would reach back before the calendar begins
 OF_THE_CHANNEL: Any = object()  # open_session's default gap: the channel row's
 
 
@@ -367,7 +368,7 @@ def _resolve(channel: Channel, key: str, gap_minutes: int | None, user_id: str, 
     session = _open_sessions(channel, key, user_id).select_for_update(no_key=True).only("id", "last_message_at").first()
     if session is None:
         return New(None)
-    if gap_minutes is None or now - session.last_message_at < timedelta(minutes=gap_minutes):
+    if gap_minutes is None or now - session.last_message_at < timedelta(minutes=min(gap_minutes, MAX_GAP_MINUTES)):
         return Continue(session.pk)
     Session.objects.filter(pk=session.pk, closed_at=None).update(closed_at=now, summary=AUTO_CLOSED)
     return New(session.pk)

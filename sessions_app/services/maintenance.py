@@ -18,11 +18,10 @@ from django.utils import timezone
 from sessions_app import day_rows
 from sessions_app.events import Event
 from sessions_app.models import Channel, Message, Session, UsageRecord
-from sessions_app.services.lifecycle import AUTO_CLOSED, channel_named
+from sessions_app.services.lifecycle import AUTO_CLOSED, MAX_GAP_MINUTES, channel_named
 from sessions_app.services.transcript import store_new_sessions
 
 BATCH = 500  # sessions in one transaction: well below 100 ms of write lock
-MAX_GAP_MINUTES = 100 * 366 * 24 * 60  # a longer gap is never over, and would reach back before the calendar begins
 Stop = Callable[[], bool]
 
 
