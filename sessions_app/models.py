@@ -135,6 +135,7 @@ class Session(models.Model):
         null=True, blank=True, help_text="Empty: read for everyone who has no mark of their own. By our clock, not the sender's."
     )
     is_demo = models.BooleanField(default=False)
+    tags = models.JSONField(default=list, blank=True, help_text="Short words, as the agent or a person gave them.")
     extra = models.JSONField(default=dict, blank=True)
 
     # cached: from the session's messages, usage records and touch_count; rebuilt by `manage.py recount`

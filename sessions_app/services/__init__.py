@@ -1,6 +1,7 @@
 """Every write. One verb each; `now=None` is the clock, read once; all else goes through here: pages, API, admin, commands, importers."""
 
 from sessions_app.services.dead_letters import keep_dead_letter
+from sessions_app.services.facts import rename_session, set_summary, set_tags
 from sessions_app.services.lifecycle import (
     AUTO_CLOSED,
     HEARTBEAT,
@@ -66,12 +67,15 @@ __all__ = [
     "record_usage",
     "recount",
     "remove_demo",
+    "rename_session",
     "reopen_session",
     "resolve_session",
     "revoke_token",
     "save_message",
     "save_turn",
     "set_session_facts",
+    "set_summary",
+    "set_tags",
     "set_title_if_empty",
     "store_batch",
     "store_demo",

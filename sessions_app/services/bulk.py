@@ -89,7 +89,7 @@ def _converter(field: models.Field[Any, Any], vendor: str) -> Convert | None:
     if isinstance(target, models.CharField | models.TextField | models.BooleanField | models.IntegerField):
         return None
     if isinstance(target, models.JSONField):
-        return lambda value: json.dumps(value, ensure_ascii=False) if value else "{}"
+        return lambda value: json.dumps(value, ensure_ascii=False) if value else "[]" if value == [] else "{}"
     if isinstance(target, models.DateTimeField):
         return _sqlite_time if vendor == "sqlite" else None
     # The same few ids come again and again in a batch, and the field's own conversion is slow.

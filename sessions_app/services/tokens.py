@@ -47,6 +47,8 @@ def create_token(
         raise InvalidToken("A token needs a name: it is how you will know it again.", field="name")
     if scope == "read" and not user_id and not sees_all:
         raise InvalidToken("Say whose sessions a read token sees: a user, or all of them on purpose.", field="user_id")
+    if scope == "read" and (channel or agent):
+        raise InvalidToken("channel and agent bind what a token writes; a read token writes nothing.", field="channel" if channel else "agent")
     if sees_all and (user_id or scope == "write"):
         raise InvalidToken("Only a read token without a user can be made to see everything.", field="sees_all")
     if expires_at is not None and (expires_at.tzinfo is None or expires_at <= now):
