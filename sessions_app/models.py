@@ -443,6 +443,25 @@ class DeadLetter(models.Model):
         return f"{self.door}: {self.reason} ({self.times})"
 
 
+class TraceSession(models.Model):
+    """Which session a trace belongs to, and what its spans have said of that so far: they come in several requests, and any of them may name it."""
+
+    source = models.CharField(max_length=64)
+    trace_id = models.CharField(max_length=32)
+    session = models.ForeignKey(Session, null=True, blank=True, on_delete=models.SET_NULL, related_name="traces")
+    conversation = models.CharField(max_length=KEY_LENGTH, blank=True, help_text="The session's own name in the spans; empty: the trace alone.")
+    user_id = models.CharField(max_length=KEY_LENGTH, blank=True)
+    agent = models.CharField(max_length=100, blank=True)
+    speaks = models.BooleanField(default=False, help_text="Its model calls tell what was said, so that its agents need not be asked.")
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["source", "trace_id"], name="one_session_per_trace")]
+
+    def __str__(self) -> str:
+        return self.trace_id
+
+
 class StoreFact(models.Model):
     """What the store knows of itself, by name: `time_zone`, in which its days are cut."""
 
