@@ -19,6 +19,7 @@ import hypothesis
 import pytest
 
 from tests import tools
+from tests.shared import NO_SHARED
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 BROWSER_FIXTURES = {"page", "context", "browser", "new_context"}
@@ -90,7 +91,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         for reason, count in sorted(reasons.items()):
             line = f"{count} test{'s' if count > 1 else ''}: {reason.removeprefix('Skipped: ')}"
             terminalreporter.write_line(line, yellow=True)
-            tell_skipped(line)
+            if NO_SHARED not in reason:
+                tell_skipped(line)
 
 
 # The database

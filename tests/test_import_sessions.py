@@ -18,12 +18,12 @@ from sessions_app import queries, services
 from sessions_app.importers import discover
 from sessions_app.importers.store import groups_of, import_groups
 from sessions_app.models import Compaction, Message, Session, UsageDay, UsageRecord
+from tests.shared import SHARED, needs_shared
 
 LOGS = Path(__file__).parent / "logs"
 CLAUDE = LOGS / "claude-code"
 CODEX = LOGS / "codex"
 MAIN = "11111111-aaaa-4aaa-8aaa-111111111111"
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 pytestmark = pytest.mark.django_db
 
@@ -284,7 +284,7 @@ def test_the_number_of_queries_does_not_grow_with_the_sessions(tmp_path: Path) -
     assert queries_for(50) == few
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="needs real logs beside the project")
+@needs_shared
 def test_real_logs_agree_with_independent_figures() -> None:
     truth = json.loads((SHARED / "data/expected/totals.json").read_text())
     for name, want in truth.items():
