@@ -15,6 +15,8 @@ urlpatterns = [
     # The operator's tables. One door is enough: its own sign-in page leads to ours.
     path("admin/login/", RedirectView.as_view(pattern_name="signin", query_string=True)),
     path("admin/", admin.site.urls),
+    # The doors for agents: the JSON API.
+    path("api/", include("sessions_app.api.urls")),
     # The pages: inbox, transcript, costs.
     path("", include("sessions_app.urls")),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
 from typing import Any
 
@@ -52,6 +53,14 @@ def problem_of(error: SessionError) -> dict[str, Any]:
     if isinstance(error, Problem) and error.errors:
         body["errors"] = error.errors
     return body
+
+
+def json_response(status: int, body: dict[str, Any]) -> HttpResponse:
+    try:
+        text: bytes | str = orjson.dumps(body)
+    except TypeError:  # a number beyond 64 bits in what a client keeps in `extra`
+        text = json.dumps(body, ensure_ascii=False)
+    return HttpResponse(text, status=status, content_type="application/json")
 
 
 def problem_response(error: SessionError) -> HttpResponse:

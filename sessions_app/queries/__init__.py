@@ -22,19 +22,33 @@ from sessions_app.queries.sessions import (
     session_row,
     unread_count,
 )
-from sessions_app.queries.transcripts import TranscriptPage, UsageSummary, get_message, get_messages, session_usage, transcript
+from sessions_app.queries.transcripts import (
+    MessagePage,
+    TranscriptPage,
+    UsagePage,
+    UsageSummary,
+    get_message,
+    get_messages,
+    message_page,
+    session_usage,
+    transcript,
+    usage_page,
+    usage_summary,
+)
 
 __all__ = [
     "STATES",
     "CostOverview",
     "DayCost",
     "DayModelCost",
+    "MessagePage",
     "ModelCost",
     "RailCounts",
     "SessionPage",
     "ToolUse",
     "Totals",
     "TranscriptPage",
+    "UsagePage",
     "UsageSummary",
     "UserCost",
     "cost_overview",
@@ -43,10 +57,13 @@ __all__ = [
     "get_messages",
     "get_session",
     "list_sessions",
+    "message_page",
     "rail_counts",
     "session_page",
     "session_row",
     "session_usage",
     "transcript",
     "unread_count",
+    "usage_page",
+    "usage_summary",
 ]

@@ -57,6 +57,8 @@ def session_page(
     state: str = "inbox",
     channel: str | None = None,
     unread: bool | None = None,
+    user_id: str | None = None,
+    agent: str | None = None,
     after: str | None = None,
     limit: int = 50,
 ) -> SessionPage:
@@ -67,6 +69,10 @@ def session_page(
     rows = _with_unread(_in_state(Session.objects.visible_to(viewer), state), viewer)
     if channel:
         rows = rows.filter(channel=channel)
+    if user_id is not None:
+        rows = rows.filter(user_id=user_id)
+    if agent is not None:
+        rows = rows.filter(agent=agent)
     if unread is not None:
         rows = rows.filter(Q(unread=unread))
     place = cursors.decode(after)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Length
 
 from sessions_app.models import Compaction, Message, Session, UsageRecord
 from sessions_app.money import ZERO
@@ -17,6 +18,8 @@ from sessions_app.queries.sessions import get_session
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+
+MAX_CHARACTERS = 20_000_000  # of the messages on one page: what a worker and a client can hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,49 @@ class TranscriptPage:
     next_cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    """rows: in order of storing. next_cursor: the last one's number; None on the last page."""
+
+    rows: list[Message]
+    next_cursor: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class UsagePage:
+    """The same of model calls."""
+
+    rows: list[UsageRecord]
+    next_cursor: int | None
+
+
 def get_messages(session_id: UUID | str, *, viewer: User | None = None) -> QuerySet[Message]:
     """Return the session's messages in order of storing; none for an id that is not there for the viewer."""
     session = get_session(session_id, viewer=viewer)
     return Message.objects.none() if session is None else Message.objects.filter(session=session).order_by("pk")
+
+
+def message_page(session: Session, *, after: int = 0, limit: int = 200, max_characters: int = MAX_CHARACTERS) -> MessagePage:
+    """Return one page of the messages in order of storing, whole. A page ends early where its text would grow beyond max_characters; one message
+    is always on it. after: the page before's next_cursor."""
+    rows = Message.objects.filter(session=session, pk__gt=after).order_by("pk")
+    found = list(rows.annotate(characters=Length("content")).values_list("pk", "characters")[: limit + 1])
+    total, last = 0, 0
+    for number, (pk, characters) in enumerate(found[:limit]):
+        total += characters
+        if number and total > max_characters:
+            break
+        last = pk
+    more = bool(found) and found[-1][0] > last
+    return MessagePage(list(rows.filter(pk__lte=last)), last if more else None)
+
+
+def usage_page(session: Session, *, after: int = 0, limit: int = 200) -> UsagePage:
+    """Return one page of the session's model calls in order of storing. after: the page before's next_cursor."""
+    found = list(UsageRecord.objects.filter(session=session, pk__gt=after).order_by("pk")[: limit + 1])
+    more = len(found) > limit
+    del found[limit:]
+    return UsagePage(found, found[-1].pk if more else None)
 
 
 def get_message(session: Session, message_id: int) -> Message | None:
@@ -59,8 +101,11 @@ def get_message(session: Session, message_id: int) -> Message | None:
 def session_usage(session_id: UUID | str, *, viewer: User | None = None) -> UsageSummary:
     """Return the session's totals, from its cached numbers; zeros for an id that is not there for the viewer."""
     session = get_session(session_id, viewer=viewer)
-    if session is None:
-        return UsageSummary()
+    return UsageSummary() if session is None else usage_summary(session)
+
+
+def usage_summary(session: Session) -> UsageSummary:
+    """Return the totals of a session at hand."""
     return UsageSummary(
         total_input_tokens=session.total_input_tokens,
         total_output_tokens=session.output_tokens,

@@ -14,9 +14,11 @@ from sessions_app.services.cleaning import storable
 MAX_PAYLOAD = 200_000  # characters; enough to see what it was
 
 
-def keep_dead_letter(door: str, reason: str, detail: str, payload: str, *, source: str = "", now: datetime | None = None) -> None:
+def keep_dead_letter(
+    door: str, reason: str, detail: str, payload: str, *, source: str = "", times: int = 1, now: datetime | None = None
+) -> None:
     """Keep what came through a door (traces, logs, metrics, api) and was not understood or refused; the same again counts up.
-    reason: a stable code. payload: as text."""
+    reason: a stable code. payload: as text. times: how many such there were."""
     now = now or timezone.now()
     kept = storable(payload)[:MAX_PAYLOAD]
     digest = blake2b(f"{door}\0{reason}\0{source}\0{kept}".encode(), digest_size=16).hexdigest()
@@ -25,7 +27,7 @@ def keep_dead_letter(door: str, reason: str, detail: str, payload: str, *, sourc
     with connection.cursor() as cursor:  # an upsert that counts, which the ORM cannot say; two hosts at once count two
         cursor.execute(
             f"INSERT INTO {table} (door, reason, detail, source, digest, payload, times, first_at, last_at) "  # noqa: S608
-            f"VALUES (%s, %s, %s, %s, %s, %s, 1, %s, %s) "
-            f"ON CONFLICT (digest) DO UPDATE SET times = {table}.times + 1, last_at = excluded.last_at",
-            [door[:20], reason[:100], storable(detail)[:2000], source[:64], digest, kept, moment, moment],
+            f"VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) "
+            f"ON CONFLICT (digest) DO UPDATE SET times = {table}.times + excluded.times, last_at = excluded.last_at",
+            [door[:20], reason[:100], storable(detail)[:2000], source[:64], digest, kept, times, moment, moment],
         )

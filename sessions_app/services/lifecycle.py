@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -91,6 +91,11 @@ def locked_all(session_ids: Sequence[UUID | str]) -> list[Session]:
         if session_id not in found:
             raise SessionNotFound(session_id)
     return [found[session_id] for session_id in parsed]
+
+
+def lock_sessions(session_ids: Iterable[UUID]) -> list[Session]:
+    """Return those of the sessions that there are, locked in the order of their ids, for whoever will write to several of them one after the other."""
+    return [session for some in chunks(sorted(set(session_ids)), LOOKUP_SIZE) for session in _lockable().filter(pk__in=some)]
 
 
 def channel_named(slug: str) -> Channel:

@@ -174,6 +174,12 @@ def recount(
     return result
 
 
+def rebuild_numbers(session_ids: Sequence[UUID]) -> None:
+    """Rebuild the cached numbers of these sessions from their records, for a caller that has moved or removed some; the day rows are its own business."""
+    with transaction.atomic():
+        _recount_sessions(list(session_ids), RecountResult(), dry_run=False)
+
+
 def _batches_of_sessions() -> Iterator[list[UUID]]:
     last: UUID | None = None
     while True:
