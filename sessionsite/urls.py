@@ -17,6 +17,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     # The doors for agents: the JSON API.
     path("api/", include("sessions_app.api.urls")),
+    # And OpenTelemetry's, where an exporter looks for it.
+    path("v1/", include("sessions_app.otlp.urls")),
     # The pages: inbox, transcript, costs.
     path("", include("sessions_app.urls")),
 ]

@@ -124,14 +124,15 @@ def moment(nanoseconds: int) -> datetime | None:
 
 
 def _parse(kind: str, body: bytes) -> Any:
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     # Here, not above: importing them takes longer than most commands, and only this door needs them.
     from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-    message = {"traces": ExportTraceServiceRequest, "logs": ExportLogsServiceRequest, "metrics": ExportMetricsServiceRequest}[kind]()
+    kinds: dict[str, Any] = {"traces": ExportTraceServiceRequest, "logs": ExportLogsServiceRequest, "metrics": ExportMetricsServiceRequest}
+    message = kinds[kind]()
     try:
         message.ParseFromString(body)
     except (DecodeError, RecursionError, ValueError, UnicodeDecodeError):

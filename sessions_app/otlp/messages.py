@@ -62,7 +62,15 @@ def input_words(span: Span) -> list[Word]:
         messages = _of_events(span, output=False)
     if not messages and "events" in found:
         messages = [one for one in _message_list(found["events"]) if one.get("event.name") != "gen_ai.choice"]
-    for key in ("ai.prompt.messages", "ai.prompt", "gen_ai.prompt", "gen_ai.content.prompt", "llm.prompts", "input.value", "traceloop.entity.input"):
+    for key in (
+        "ai.prompt.messages",
+        "ai.prompt",
+        "gen_ai.prompt",
+        "gen_ai.content.prompt",
+        "llm.prompts",
+        "input.value",
+        "traceloop.entity.input",
+    ):
         if messages:
             break
         if key in found:
@@ -202,7 +210,7 @@ def _loose(value: Any, role: str) -> list[dict[str, Any]]:
         if isinstance(inner, list) and (found := [_with_role(one, role) for one in inner if isinstance(one, dict | str)]):
             system = data.get("system")
             return [{"role": SYSTEM, "content": system}, *found] if isinstance(system, str) and system else found
-        if "role" in data or "content" in data and isinstance(data["content"], str | list):
+        if "role" in data or ("content" in data and isinstance(data["content"], str | list)):
             return [data]
         return [{"role": role, "content": as_text(data)}] if data else []
     if isinstance(data, list):
@@ -269,7 +277,12 @@ def _unfold(message: dict[str, Any], default_role: str) -> Iterator[Word]:
         content, message = None, {**message, "tool_calls": calls}
     if role == TOOL and not isinstance(content, list) and not message.get("tool_calls"):
         if content is not None:
-            yield Word("tool_result", call_id=_name(message.get("tool_call_id") or message.get("id")), name=_name(message.get("name")), value=parsed(content))
+            yield Word(
+                "tool_result",
+                call_id=_name(message.get("tool_call_id") or message.get("id")),
+                name=_name(message.get("name")),
+                value=parsed(content),
+            )
         return
     others: list[Any] = []
     texts: list[str] = []
@@ -283,9 +296,15 @@ def _unfold(message: dict[str, Any], default_role: str) -> Iterator[Word]:
                 texts = []
             yield word
     if texts or others:
-        yield Word(role if role != TOOL else "tool_result", "\n".join(texts), parts=others, value="\n".join(texts) or others, call_id=_name(message.get("tool_call_id")))
-    calls = message.get("tool_calls")
-    for call in calls if isinstance(calls, list) else ():
+        yield Word(
+            role if role != TOOL else "tool_result",
+            "\n".join(texts),
+            parts=others,
+            value="\n".join(texts) or others,
+            call_id=_name(message.get("tool_call_id")),
+        )
+    listed = message.get("tool_calls")
+    for call in listed if isinstance(listed, list) else ():
         if isinstance(call, dict):
             yield from _part({"type": "tool_call", **call, **_dict(call.get("function"))} | {"type": "tool_call"}, role, others)
 

@@ -84,7 +84,9 @@ class Trace:
     said: list[Said] = field(default_factory=list)
     fallback: list[Said] = field(default_factory=list)
     usage: list[UsageEvent] = field(default_factory=list)
-    unnamed: Counter[str] = field(default_factory=Counter)  # spans of another world (HTTP, databases) by name, where the trace has nothing else
+    unnamed: Counter[str] = field(
+        default_factory=Counter
+    )  # spans of another world (HTTP, databases) by name, where the trace has nothing else
     rejected: list[Rejected] = field(default_factory=list)
 
 

@@ -79,11 +79,11 @@ def open_traces(
     wanted: dict[str, tuple[TraceSession, TracePart]] = {}
     changed: list[TraceSession] = []
     with day_rows.writing():
-        row_of = _trace_rows(source, [part.trace_id for part in parts], now)
+        row_of, known = _trace_rows(source, [part.trace_id for part in parts], now)
         medium = channel_named(channel)
         for part in parts:
             row = row_of[part.trace_id]
-            place = places[part.trace_id] = TracePlace(was_known=row.seen_at != now, spoke=row.speaks)
+            place = places[part.trace_id] = TracePlace(was_known=part.trace_id in known, spoke=row.speaks)
             before = (row.conversation, row.user_id, row.agent, row.speaks)
             row.conversation = row.conversation or storable(part.conversation)
             row.user_id = row.user_id or storable(part.user_id)
@@ -116,16 +116,22 @@ def open_traces(
     return places
 
 
-def _trace_rows(source: str, trace_ids: Sequence[str], now: datetime) -> dict[str, TraceSession]:
-    """Return the rows of these traces, made where there are none, locked: two requests of one trace go on one after the other."""
+def _trace_rows(source: str, trace_ids: Sequence[str], now: datetime) -> tuple[dict[str, TraceSession], set[str]]:
+    """Return the rows of these traces, made where there are none, locked: two requests of one trace go on one after the other. And which there were."""
+    rows = TraceSession.objects.select_for_update(of=("self",)).select_related("session__channel").order_by("trace_id")
     found: dict[str, TraceSession] = {}
+    known: set[str] = set()
     for some in chunks(sorted(trace_ids), LOOKUP_SIZE):
-        TraceSession.objects.bulk_create(
-            [TraceSession(source=source, trace_id=trace_id, seen_at=now) for trace_id in some], ignore_conflicts=True
-        )
-        rows = TraceSession.objects.select_for_update(of=("self",)).select_related("session__channel")
-        found.update({row.trace_id: row for row in rows.filter(source=source, trace_id__in=some).order_by("trace_id")})
-    return found
+        there = {row.trace_id: row for row in rows.filter(source=source, trace_id__in=some)}
+        known.update(there)
+        missing = [trace_id for trace_id in some if trace_id not in there]
+        if missing:
+            TraceSession.objects.bulk_create(
+                [TraceSession(source=source, trace_id=trace_id, seen_at=now) for trace_id in missing], ignore_conflicts=True
+            )
+            there.update({row.trace_id: row for row in rows.filter(source=source, trace_id__in=missing)})
+        found.update(there)
+    return found, known
 
 
 def _open_all(
@@ -148,9 +154,7 @@ def _open_all(
             opened[name] = one.session, one.created
             continue
         begun = min(part.started_at or now, now)
-        new[name] = Session(
-            channel=channel, key=name[0], user_id=name[1], agent=row.agent, created_at=begun, last_message_at=begun
-        )
+        new[name] = Session(channel=channel, key=name[0], user_id=name[1], agent=row.agent, created_at=begun, last_message_at=begun)
     if new:
         try:
             with transaction.atomic():
