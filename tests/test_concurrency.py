@@ -87,13 +87,14 @@ def test_of_many_creations_one_succeeds(run: Run) -> None:
 
 def test_eight_recorders_and_a_recount_agree_to_the_last_digit(run: Run) -> None:
     for number in range(8):
-        make_session(key=str(number), user_id=f"user {number % 3}")
-    rounds = 12
+        make_session(key=f"shared {number}", user_id=f"user {number % 3}")
+        make_session(key=f"own {number}")
+    rounds, calls = 12, 8 * 12 * (3 + 5 + 25)
     *_, totals = run(*[["record", worker, rounds] for worker in range(8)], ["recount", 5])
     assert totals == [0] * 5  # in the midst of it too
-    assert UsageRecord.objects.count() == 8 * rounds * 8
+    assert UsageRecord.objects.count() == calls
     overview = queries.cost_overview()
-    assert overview.total_turns == 8 * rounds * 8
+    assert overview.total_turns == calls
     assert overview.total_cost_usd == sum(session.cost_usd for session in Session.objects.all())
     assert (
         overview.total_cost_usd == sum(row.cost_usd or 0 for row in overview.by_user) == sum(row.cost_usd or 0 for row in overview.by_model)

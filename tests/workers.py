@@ -41,11 +41,19 @@ def create_session(threads: int) -> list[Any]:
 
 
 def record(worker: int, rounds: int) -> list[Any]:
-    """Record usage and tools in all sessions, one by one and in batches, in an order of this worker's own."""
+    """Record usage and tools in sessions that all workers share, one by one and in batches, and in one of this worker's own, whose records add to
+    the same day rows as everybody's, in another order each time."""
     rng = random.Random(worker)
-    sessions = list(Session.objects.order_by("key").values_list("pk", flat=True))
+    sessions = list(Session.objects.filter(key__startswith="shared").order_by("key").values_list("pk", flat=True))
+    own = Session.objects.get(key=f"own {worker}")
+    days = list(range(25))
     for number in range(rounds):
         rng.shuffle(sessions)
+        rng.shuffle(days)
+        many: list[Event] = [
+            UsageEvent(model="gpt-5-mini", input_tokens=10, output_tokens=1, timestamp=T0 + timedelta(days=day)) for day in days
+        ]
+        services.store_events(own, many, now=T0)
         for session in sessions[:3]:
             services.record_usage(
                 session, model=rng.choice(["claude-sonnet-4-5", "gpt-5-mini", "made-up"]), input_tokens=1000, output_tokens=worker,
