@@ -30,14 +30,24 @@ def new_row(model: type[Row], values: dict[str, Any]) -> Row:
     return model(None, *_values_in_order(model)(values))
 
 
-def insert_rows(rows: Sequence[models.Model]) -> None:
-    """Insert unsaved rows of one model; a primary key that the database numbers stays unknown."""
+def insert_rows(rows: Sequence[models.Model], *, with_ids: bool = False) -> None:
+    """Insert unsaved rows of one model. A primary key that the database numbers stays unknown, unless with_ids: then the rows are as if saved."""
     model = type(rows[0])
     columns, values = _values(rows, tuple(field.name for field in model._meta.concrete_fields if not isinstance(field, models.AutoField)))
     head = f"INSERT INTO {_table(model)} ({', '.join(columns)}) VALUES "  # noqa: S608  # names of our own columns
     marks = f"({', '.join(['%s'] * len(columns))})"
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
+        if with_ids:
+            ids: list[Any] = []
+            for some in chunks(values, _ROWS_A_STATEMENT):
+                # Both databases return the rows in the order of the values; the ORM's bulk_create stands on that too.
+                cursor.execute(
+                    f"{head}{', '.join([marks] * len(some))} RETURNING {model._meta.pk.column}", [value for row in some for value in row]
+                )
+                ids += [row[0] for row in cursor.fetchall()]
+            for row, number in zip(rows, ids, strict=True):
+                row.pk, row._state.adding, row._state.db = number, False, connection.alias
+        elif connection.vendor == "postgresql":
             for some in chunks(values, _ROWS_A_STATEMENT):
                 cursor.execute(head + ", ".join([marks] * len(some)), [value for row in some for value in row])
         else:

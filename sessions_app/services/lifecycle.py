@@ -113,7 +113,8 @@ def resolve_session(
     Raises UnknownChannel, InvalidSession."""
     now = now or timezone.now()
     with transaction.atomic():
-        return _resolve(channel_named(channel), name(key, "key"), gap_minutes, name(user_id, "user_id"), now)
+        session, closed = _continued(channel, name(key, "key"), gap_minutes, name(user_id, "user_id"), now)
+    return New(closed) if session is None else Continue(session.pk)
 
 
 def create_session(
@@ -166,15 +167,14 @@ def open_session(
     """Continue the open session of (channel, key, user) or create one, in one step; any number of callers at once get the same one.
     Raises UnknownChannel, InvalidSession."""
     now = now or timezone.now()
+    key, user_id = name(key, "key"), name(user_id, "user_id")
     closed: UUID | None = None
     with transaction.atomic():
-        row = channel_named(channel)
-        gap = row.gap_minutes if gap_minutes is OF_THE_CHANNEL else gap_minutes
         while True:
-            found = _resolve(row, name(key, "key"), gap, name(user_id, "user_id"), now)
-            if isinstance(found, Continue):
-                return Opened(Session.objects.select_related("channel").get(pk=found.session_id), created=False, closed_session_id=closed)
-            closed = found.closed_session_id or closed
+            session, closed_id = _continued(channel, key, gap_minutes, user_id, now)
+            if session is not None:
+                return Opened(session, created=False, closed_session_id=closed)
+            closed = closed_id or closed
             try:
                 made = create_session(channel, key, user_id=user_id, triggered_by=triggered_by, agent=agent, project=project, now=now)
             except SessionAlreadyOpen:
@@ -369,11 +369,17 @@ def _open_sessions(channel: Channel, key: str, user_id: str) -> SessionQuerySet:
     return Session.objects.filter(channel=channel, key=key, user_id=user_id, closed_at=None)
 
 
-def _resolve(channel: Channel, key: str, gap_minutes: int | None, user_id: str, now: datetime) -> Continue | New:
-    session = _open_sessions(channel, key, user_id).select_for_update(no_key=True).only("id", "last_message_at").first()
-    if session is None:
-        return New(None)
-    if gap_minutes is None or now - session.last_message_at < timedelta(minutes=min(gap_minutes, MAX_GAP_MINUTES)):
-        return Continue(session.pk)
-    Session.objects.filter(pk=session.pk, closed_at=None).update(closed_at=now, summary=AUTO_CLOSED)
-    return New(session.pk)
+def _continued(channel: str, key: str, gap_minutes: int | None, user_id: str, now: datetime) -> tuple[Session | None, UUID | None]:
+    """Return the open session, locked, when it goes on; else None and the id of the one that was idle too long and is closed now, if any.
+    Raises UnknownChannel. The channel comes with the session: an agent's usual turn costs one query here."""
+    found = None
+    if isinstance(channel, str) and storable(channel) == channel:
+        found = _lockable().filter(channel_id=channel, key=key, user_id=user_id, closed_at=None).first()
+    if found is None:
+        channel_named(channel)
+        return None, None
+    gap = found.channel.gap_minutes if gap_minutes is OF_THE_CHANNEL else gap_minutes
+    if gap is None or now - found.last_message_at < timedelta(minutes=min(gap, MAX_GAP_MINUTES)):
+        return found, None
+    Session.objects.filter(pk=found.pk, closed_at=None).update(closed_at=now, summary=AUTO_CLOSED)
+    return None, found.pk

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import connection, models
 from django.utils import timezone
 
 from sessions_app.day_rows import writing
 from sessions_app.errors import EventIdReused, InvalidMessage
 from sessions_app.models import Receipt
 from sessions_app.services.cleaning import fingerprint, name, storable_json
+
+RECEIVED_AT = models.DateTimeField()  # how a time is written to the database
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +39,27 @@ def answer_once(
     now = now or timezone.now()
     event_id, mark = name(event_id, "event_id", error=InvalidMessage), fingerprint(body)
     with writing():
-        try:
-            # Claimed first: a second sender waits here for the first one's commit, and has then done nothing that must be undone.
-            with transaction.atomic():
-                receipt = Receipt.objects.create(source=source, event_id=event_id, fingerprint=mark, status=0, received_at=now)
-        except IntegrityError:
+        # Claimed first: a second sender waits here for the first one's commit, and has then done nothing that must be undone.
+        claimed = _claim(source, event_id, mark, now)
+        if claimed is None:
             receipt = Receipt.objects.get(source=source, event_id=event_id)
             if receipt.fingerprint != mark:
-                raise EventIdReused(event_id) from None
+                raise EventIdReused(event_id)
             return Answer(receipt.status, receipt.answer, replayed=True)
         status, answer = action()
-        Receipt.objects.filter(pk=receipt.pk).update(status=status, answer=storable_json(answer))
+        Receipt.objects.filter(pk=claimed).update(status=status, answer=storable_json(answer))
     return Answer(status, answer)
+
+
+def _claim(source: str, event_id: str, mark: int, now: datetime) -> int | None:
+    """Insert a receipt without answer and return its number; None when there is one already. As one statement, where the ORM needs a savepoint too."""
+    table = connection.ops.quote_name(Receipt._meta.db_table)
+    moment = RECEIVED_AT.get_db_prep_value(now, connection)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} (source, event_id, fingerprint, status, answer, received_at) VALUES (%s, %s, %s, 0, '{{}}', %s) "  # noqa: S608
+            "ON CONFLICT (source, event_id) DO NOTHING RETURNING id",
+            [source, event_id, mark, moment],
+        )
+        row = cursor.fetchone()
+    return None if row is None else int(row[0])

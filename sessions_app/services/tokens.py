@@ -48,7 +48,9 @@ def create_token(
     if scope == "read" and not user_id and not sees_all:
         raise InvalidToken("Say whose sessions a read token sees: a user, or all of them on purpose.", field="user_id")
     if scope == "read" and (channel or agent):
-        raise InvalidToken("channel and agent bind what a token writes; a read token writes nothing.", field="channel" if channel else "agent")
+        raise InvalidToken(
+            "channel and agent bind what a token writes; a read token writes nothing.", field="channel" if channel else "agent"
+        )
     if sees_all and (user_id or scope == "write"):
         raise InvalidToken("Only a read token without a user can be made to see everything.", field="sees_all")
     if expires_at is not None and (expires_at.tzinfo is None or expires_at <= now):
@@ -80,7 +82,7 @@ def find_token(secret: str, *, now: datetime | None = None) -> ApiToken | None:
     now = now or timezone.now()
     if not secret.startswith(PREFIX) or len(secret) > 100:
         return None
-    token = ApiToken.objects.select_related("channel").filter(digest=digest_of(secret), revoked_at=None).first()
+    token = ApiToken.objects.filter(digest=digest_of(secret), revoked_at=None).first()
     if token is None or (token.expires_at is not None and token.expires_at <= now):
         return None
     if token.last_used_at is None or now - token.last_used_at >= LAST_USE_EVERY:

@@ -202,7 +202,7 @@ def save_turn(
             opened = open_session(**opening, now=now)
         else:
             opened = Opened(locked_all([session_id])[0], created=False)
-        [result] = _store([(opened.session, list(events))], source=source, imported=False, now=now, with_ids=True)
+        [result] = _store([(opened.session, list(events))], source=source, imported=False, now=now, with_ids=True, held=True)
         for refusal in result.refused:
             raise refusal.error
     return Turn(opened, [row for row in result.rows if row is not None])
@@ -216,30 +216,44 @@ def _store_one(session_id: UUID | str, event: Event, source: str, now: datetime 
 
 
 def _store(
-    batch: Sequence[tuple[Session | UUID | str, list[Event]]], *, source: str, imported: bool, now: datetime, with_ids: bool
+    batch: Sequence[tuple[Session | UUID | str, list[Event]]],
+    *,
+    source: str,
+    imported: bool,
+    now: datetime,
+    with_ids: bool,
+    held: bool = False,
 ) -> list[StoreResult]:
-    for _ in range(4):
+    """Store the batch. held: the sessions are rows that the caller has just read and holds locked."""
+    for attempt in range(4):
         try:
-            return _store_once(batch, source=source, imported=imported, now=now, with_ids=with_ids)
+            return _store_once(batch, source=source, imported=imported, now=now, with_ids=with_ids, held=held and attempt == 0)
         except IntegrityError:
             # Another transaction stored one of these event ids meanwhile, in another session (ours are locked). It is over, or we would still
             # be waiting for it, so next time its row is found, and ours is a resend or a reused id.
             continue
-    return _store_once(batch, source=source, imported=imported, now=now, with_ids=with_ids)
+    return _store_once(batch, source=source, imported=imported, now=now, with_ids=with_ids, held=False)
 
 
 def _store_once(
-    batch: Sequence[tuple[Session | UUID | str, list[Event]]], *, source: str, imported: bool, now: datetime, with_ids: bool
+    batch: Sequence[tuple[Session | UUID | str, list[Event]]], *, source: str, imported: bool, now: datetime, with_ids: bool, held: bool
 ) -> list[StoreResult]:
     with day_rows.writing() as tally:
         writer = _Writer(source, imported, now, tally, with_ids)
-        sessions = locked_all([session.pk if isinstance(session, Session) else session for session, _ in batch])
+        given = [session for session, _ in batch]
+        sessions = (
+            [session for session in given if isinstance(session, Session)] if held else locked_all([_id_of(session) for session in given])
+        )
         targets = [
             _Target(session, StoreResult(rows=[None] * len(events)), events) for session, (_, events) in zip(sessions, batch, strict=True)
         ]
         writer.store(targets)
         update_rows([target.session for target in targets if target.is_changed], CHANGED_BY_EVENTS)
     return [target.result for target in targets]
+
+
+def _id_of(session: Session | UUID | str) -> UUID | str:
+    return session.pk if isinstance(session, Session) else session
 
 
 def store_new_sessions(batch: Sequence[tuple[Session, list[Event]]], *, now: datetime | None = None) -> list[StoreResult]:
@@ -440,12 +454,11 @@ class _Writer:
         for item in incoming:
             item.target.result.rows[item.index] = item.row
             by_session.setdefault(item.target.session.pk, (item.target, []))[1].append(item.row)
+        if incoming:
+            insert_rows([item.row for item in incoming], with_ids=self.with_ids)
         if self.with_ids:
             for item in incoming:
                 item.row.session = item.target.session
-                item.row.save(force_insert=True)
-        elif incoming:
-            insert_rows([item.row for item in incoming])
         return list(by_session.values())
 
     # --- messages ---------------------------------------------------------------------------------------------------------------
