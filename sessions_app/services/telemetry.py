@@ -77,7 +77,7 @@ def open_traces(
     now = now or timezone.now()
     places: dict[str, TracePlace] = {}
     wanted: dict[str, tuple[TraceSession, TracePart]] = {}
-    changed: list[TraceSession] = []
+    changed: dict[str, TraceSession] = {}
     with day_rows.writing():
         row_of, known = _trace_rows(source, [part.trace_id for part in parts], now)
         medium = channel_named(channel)
@@ -94,7 +94,7 @@ def open_traces(
             elif row.session is not None or part.has_content:
                 wanted[part.trace_id] = row, part
             if before != (row.conversation, row.user_id, row.agent, row.speaks):
-                changed.append(row)
+                changed[row.trace_id] = row
         for trace_id, (session, is_new) in _open_all(medium, wanted, user_id, now).items():
             row, _ = wanted[trace_id]
             place = places[trace_id]
@@ -106,13 +106,12 @@ def open_traces(
                 is_new = False
             if row.session is None or row.session.pk != session.pk:
                 row.session = session
-                if row not in changed:
-                    changed.append(row)
+                changed[trace_id] = row
             place.session, place.is_new = session, is_new
         for row in row_of.values():
             if row.session is not None and row.agent and not row.session.agent:
                 set_session_facts(row.session, agent=row.agent)
-        update_rows(changed, ("session", "conversation", "user_id", "agent", "speaks"))
+        update_rows(list(changed.values()), ("session", "conversation", "user_id", "agent", "speaks"))
     return places
 
 
