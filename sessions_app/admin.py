@@ -41,6 +41,7 @@ from sessions_app.models import (
     StoreFact,
     ToolDay,
     ToolDayByName,
+    TraceSession,
     UsageDay,
     UsageDayBy,
     UsageRecord,
@@ -71,6 +72,7 @@ class BoundedPaginator(Paginator):
 class BigTableAdmin(admin.ModelAdmin):
     paginator = BoundedPaginator
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # "Show counts" would count the whole table once for each choice
     list_per_page = 50
     list_max_show_all = 0
 
@@ -189,19 +191,7 @@ class ChannelAdmin(admin.ModelAdmin):
 
 @admin.register(Session)
 class SessionAdmin(BigTableAdmin):
-    list_display = [
-        "name",
-        "channel",
-        "user_id",
-        "agent",
-        "model",
-        "state",
-        "is_unread",
-        "last_message_at",
-        "message_count",
-        "cost",
-        "on_site",
-    ]
+    list_display = ["name", "on_site", "channel", "user_id", "agent", "model", "state", "last_message_at", "message_count", "cost"]
     list_display_links = ["name"]
     list_select_related = ["channel"]
     list_filter = [StateFilter, ActivityFilter, "channel"]
@@ -243,11 +233,8 @@ class SessionAdmin(BigTableAdmin):
 
     @admin.display(description="state")
     def state(self, obj: Session) -> str:
-        return ", ".join(word for word, holds in (("archived", obj.is_archived), ("closed", obj.is_closed)) if holds) or "open"
-
-    @admin.display(description="unread", boolean=True)
-    def is_unread(self, obj: Session) -> bool:
-        return not obj.is_read
+        words = ["closed" if obj.is_closed else "open", *(["archived"] if obj.is_archived else []), *([] if obj.is_read else ["unread"])]
+        return ", ".join(words)
 
     @admin.display(description="cost")
     def cost(self, obj: Session) -> SafeString:
@@ -452,6 +439,14 @@ class ReasonFilter(admin.SimpleListFilter):
         return queryset.filter(reason=self.value()) if self.value() is not None else queryset
 
 
+@admin.register(TraceSession)
+class TraceSessionAdmin(ReadOnlyAdmin):
+    list_display = ["id", "trace_id", "source", "session", "conversation", "user_id", "agent", "seen_at"]
+    list_select_related = ["session"]
+    ordering = ["-id"]
+    sortable_by = ()
+
+
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ReadOnlyAdmin):
     list_display = ["last_at", "door", "reason", "source", "times", "detail"]
@@ -501,17 +496,22 @@ class ToolDayByNameAdmin(DayAdmin):
 
 # --- people -------------------------------------------------------------------------------------------------------------------------
 
-RIGHTS = {
-    "view_all_sessions": "Sees everybody's sessions and costs, not only those under the own user name",
-    "change_session": "Archives, renames, closes and reopens everybody's sessions that they see",
-}
+RIGHTS = {"view_all_sessions": "Sees all sessions", "change_session": "Changes all sessions"}
 
 
 class RightsForm(UserChangeForm):
     """The form of a user, with the site's two rights as two boxes instead of two lines among sixty."""
 
-    view_all_sessions = forms.BooleanField(required=False, label=RIGHTS["view_all_sessions"])
-    change_session = forms.BooleanField(required=False, label=RIGHTS["change_session"])
+    view_all_sessions = forms.BooleanField(
+        required=False,
+        label=RIGHTS["view_all_sessions"],
+        help_text="And what they cost; not only those under this person's own user name (the permission view_all_sessions).",
+    )
+    change_session = forms.BooleanField(
+        required=False,
+        label=RIGHTS["change_session"],
+        help_text="Archives, renames, closes and reopens the sessions that this person sees (the permission change_session).",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

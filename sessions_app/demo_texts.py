@@ -107,7 +107,7 @@ ROUNDS: list[list[Any]] = [
         Say("I look at how `«module»` is used before I change it."),
         Call(
             "Grep",
-            {"pattern": "«module»", "path": "src"},
+            {"pattern": "«module»"},
             "src/api/routes.py:14\nsrc/jobs/nightly.py:31\nsrc/«module».py:1\ntests/test_«module».py:3",
             0.1,
         ),
@@ -281,7 +281,7 @@ SCENARIOS: list[Scenario] = [
             Say("A loss that always hits the line before a page break smells of the page joiner, not of the OCR. I will read that first."),
             Call(
                 "Grep",
-                {"pattern": "carry_over|join_pages", "path": "."},
+                {"pattern": "carry_over|join_pages"},
                 "parser/pages.py:88\nparser/pages.py:91\nparser/__init__.py:12\ntests/test_pages.py:7",
                 0.1,
             ),
@@ -309,7 +309,7 @@ SCENARIOS: list[Scenario] = [
                 "List every fixture that spans more than one page, and say which of them end a page with a carry-over line.",
                 [
                     Call("Glob", {"pattern": "tests/fixtures/**/*.json"}, "63 files", 0.1),
-                    Call("Grep", {"pattern": "Übertrag|carried forward|繰越", "path": "tests/fixtures"}, "17 matches in 17 files", 0.2),
+                    Call("Grep", {"pattern": "Übertrag|carried forward|繰越"}, "17 matches in 17 files", 0.2),
                     Call(
                         "Read",
                         {"file_path": "tests/fixtures/invoice-2291.json"},
@@ -563,7 +563,7 @@ SCENARIOS: list[Scenario] = [
             ),
             Call(
                 "Grep",
-                {"pattern": "«resource»", "path": "src/api"},
+                {"pattern": "«resource»"},
                 "src/api/routes.py:41\nsrc/api/«resource».py:12\nsrc/api/«resource».py:60",
                 0.1,
             ),
@@ -577,7 +577,7 @@ SCENARIOS: list[Scenario] = [
             Say(
                 "The list has no order of its own, so two pages may show the same row. I put `(created_at, id)` under it first; everything else rests on that."
             ),
-            Rounds(3, 10),
+            Rounds(6, 18),
             Say(
                 "Done. For a page of 50:\n\n| | before | after |\n|---|---:|---:|\n| queries | 53 | 3 |\n| time, ms | 212 | 19 |\n| bytes | 41 k | 41 k |\n\n"
                 "Clients that send nothing new get exactly what they got: the old tests pass unchanged."
@@ -733,7 +733,7 @@ SCENARIOS: list[Scenario] = [
             User("Uploads über 1 MB schlagen mit 413 fehl, obwohl in den Einstellungen 20 MB stehen. Woran liegt das?"),
             Call(
                 "Grep",
-                {"pattern": "client_max_body_size|MAX_UPLOAD", "path": "."},
+                {"pattern": "client_max_body_size|MAX_UPLOAD"},
                 "deploy/nginx.conf:22: # client_max_body_size 20m;\nsettings.py:88: MAX_UPLOAD = 20_000_000",
                 0.1,
             ),

@@ -26,6 +26,7 @@ from sessions_app.models import (
     Session,
     StoreFact,
     ToolDay,
+    TraceSession,
     UsageDay,
     UsageRecord,
 )
@@ -57,6 +58,7 @@ def session() -> Session:
     services.mark_all_read(reader)
     services.create_token("ci", scope="write")
     Receipt.objects.create(source="s", event_id="e", fingerprint=1, status=201, received_at=T0)
+    TraceSession.objects.create(source="s", trace_id="t", session=made, seen_at=T0)
     DeadLetter.objects.create(door="api", reason="bad", digest="d", payload="{}", first_at=T0, last_at=T0)
     return Session.objects.get(pk=made.pk)
 
@@ -304,6 +306,11 @@ def test_a_strangers_text_is_escaped(operator: Client, session: Session) -> None
     ]:
         text = operator.get(address).content.decode()
         assert "<img src=x>" not in text and "<script>no" not in text and "<b>key</b>" not in text
+
+
+def test_nothing_offers_to_count_a_big_table(operator: Client, session: Session) -> None:
+    for model in [*READ_ONLY, Session]:
+        assert "_facets" not in operator.get(url(model)).content.decode()
 
 
 def test_long_texts_stay_out_of_the_list(operator: Client, session: Session) -> None:

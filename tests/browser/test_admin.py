@@ -55,6 +55,6 @@ def test_a_channel_and_a_person_are_made_by_hand(page: Page, live_server: Any, s
     assert Channel.objects.get(pk="fax").gap_minutes is None
     bob = User.objects.create_user("bob")
     page.goto(f"{live_server.url}/admin/auth/user/{bob.pk}/change/")
-    page.get_by_label("Sees everybody's sessions").check()
+    page.get_by_label("Sees all sessions").check()
     page.get_by_role("button", name="Save", exact=True).click()
     assert bob.has_perm("sessions_app.view_all_sessions")
