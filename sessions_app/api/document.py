@@ -73,7 +73,8 @@ def as_page(document: JSON) -> JSON:
                 "summary": operation["summary"],
                 "description": operation["description"],
                 "parameters": [_parameter(parameter) for parameter in operation["parameters"]],
-                "body": _body(operation),
+                "body": _body(operation).removesuffix(" or null"),
+                "body_optional": not operation.get("requestBody", {}).get("required", True),
                 "answers": [_answer(status, response) for status, response in operation["responses"].items() if int(status) < 400],
                 "errors": [(status, response["description"]) for status, response in operation["responses"].items() if int(status) >= 400],
             }

@@ -23,7 +23,7 @@ def invalid(error: ValidationError | Sequence[Mapping[str, Any]], prefix: tuple[
             place = place[len(prefix) :]
         errors.append({"field": ".".join(place), "detail": _words(one)})
     first = errors[0]
-    name = first["field"] or "The body"
+    name = first["field"] if first["field"] not in ("", "body") else "The body"
     return Problem(
         422, "invalid_value", f"{name[:200]}: {first['detail']}.", field=first["field"], errors=errors if len(errors) > 1 else []
     )
