@@ -15,20 +15,20 @@ from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
 from typing import Any
 
-from sessions_app.events import Event, MessageEvent, UsageEvent, tool_result, tool_use
+from sessions_app.events import CompactionEvent, Event, MessageEvent, UsageEvent, tool_result, tool_use
 from sessions_app.otlp.decode import LogRecord, Rejected, as_text
 from sessions_app.otlp.messages import parsed
 
 CLAUDE_CODE, CODEX, GEMINI_CLI = "claude-code", "codex", "gemini-cli"
 PREFIXES = {"claude_code.": CLAUDE_CODE, "codex.": CODEX, "gemini_cli.": GEMINI_CLI}
-SERVICES = {"claude-code": CLAUDE_CODE, "codex_cli_rs": CODEX, "codex_exec": CODEX, "gemini-cli": GEMINI_CLI}
+SERVICES = {"claude-code": CLAUDE_CODE, "codex": CODEX, "gemini-cli": GEMINI_CLI}  # Codex: codex-cli, codex_cli_rs, codex_exec, ...
 SESSION_ID = ("session.id", "conversation.id", "gen_ai.conversation.id")
 # Understood, and nothing that a session keeps.
 WITHOUT_TRACE = {
     CLAUDE_CODE: {
         "tool_decision", "api_request_body", "api_response_body", "permission_mode_changed", "auth", "mcp_server_connection", "internal_error",
         "plugin_installed", "plugin_loaded", "skill_activated", "at_mention", "hook_registered", "hook_execution_start",
-        "hook_execution_complete", "hook_plugin_metrics", "feedback_survey", "compaction", "api_retries_exhausted",
+        "hook_execution_complete", "hook_plugin_metrics", "feedback_survey", "api_retries_exhausted", "subagent_completed",
     },
     CODEX: {
         "conversation_starts", "api_request", "tool_decision", "sandbox_assessment", "sandbox_assessment_latency", "sandbox_outcome",
@@ -39,7 +39,11 @@ WITHOUT_TRACE = {
         "slash_command", "slash_command.model", "model_routing", "chat.invalid_chunk", "chat.content_retry", "chat.content_retry_failure",
         "conversation_finished", "next_speaker_check", "flash_fallback", "ripgrep_fallback", "web_fetch_fallback_attempt",
         "extension_install", "extension_uninstall", "extension_enable", "extension_disable", "extension_update", "agent.start",
-        "agent.finish", "ide_connection", "startup_stats", "approval_mode_switch", "approval_mode_duration", "plan_execution",
+        "agent.finish", "agent.recovery_attempt", "ide_connection", "startup_stats", "hook_call", "tool_output_masking", "rewind",
+        "llm_loop_check", "loop_detected", "loop_detection_disabled", "network_retry", "keychain.availability",
+        "token_storage.initialization", "flash_decided_to_continue", "kitty_sequence_overflow",
+        "gen_ai.client.inference.operation.details",  # says what api_response says, once more
+        "approval_mode_switch", "approval_mode_duration", "plan_execution",
     },
 }  # fmt: skip
 DEVICE = re.compile(r"[0-9a-f]{64}")  # what Claude Code sends as user.id: an installation, not a person
@@ -102,8 +106,14 @@ def agent_and_event(record: LogRecord) -> tuple[str, str]:
             for prefix, agent in PREFIXES.items():
                 if name.startswith(prefix):
                     return agent, name.removeprefix(prefix)
-    agent = SERVICES.get(str(record.resource.get("service.name")), "")
+    agent = agent_of_service(record.resource)
     return agent, next((name for name in names[:2] if isinstance(name, str) and name), "")
+
+
+def agent_of_service(resource: dict[str, Any]) -> str:
+    """Return the coding agent that a resource is, "" for none."""
+    service = str(resource.get("service.name", ""))
+    return next((agent for name, agent in SERVICES.items() if service == name or service.startswith((f"{name}-", f"{name}_"))), "")
 
 
 def first_text(item: Any, names: tuple[str, ...], length: int = MAX_ID) -> str:
@@ -304,10 +314,20 @@ def _gemini_tool(record: _Record) -> list[Event]:
     return record.tool(name, "", parsed(arguments) or {}, output, is_error=record.failed or bool(record.text("error")))
 
 
-def _gemini_compression(record: _Record) -> list[Event]:
-    return record.message(
-        "system", f"The context was summed up: {record.count('tokens_before'):,} tokens before, {record.count('tokens_after'):,} after."
-    )
+def _compaction(record: _Record) -> list[Event]:
+    """The summary itself is not sent. A compaction that failed has summed up nothing."""
+    if record.failed:
+        return record.message("system", f"Summing up the context failed: {record.text('error') or 'no reason was given'}")
+    return [
+        CompactionEvent(
+            trigger=record.text("trigger")[:40] or "auto",
+            pre_tokens=record.count("pre_tokens") or record.count("tokens_before"),
+            summary="",
+            messages_compacted=0,
+            timestamp=record.time,
+            event_id=record.id,
+        )
+    ]
 
 
 READERS: dict[tuple[str, str], Callable[[_Record], list[Event]]] = {
@@ -317,6 +337,7 @@ READERS: dict[tuple[str, str], Callable[[_Record], list[Event]]] = {
     (CLAUDE_CODE, "tool_result"): _claude_tool,
     (CLAUDE_CODE, "api_error"): _failure,
     (CLAUDE_CODE, "api_refusal"): _failure,
+    (CLAUDE_CODE, "compaction"): _compaction,
     (CODEX, "user_prompt"): _prompt,
     (CODEX, "sse_event"): _codex_sse,
     (CODEX, "tool_result"): _codex_tool,
@@ -324,5 +345,5 @@ READERS: dict[tuple[str, str], Callable[[_Record], list[Event]]] = {
     (GEMINI_CLI, "api_response"): _gemini_call,
     (GEMINI_CLI, "tool_call"): _gemini_tool,
     (GEMINI_CLI, "api_error"): _failure,
-    (GEMINI_CLI, "chat_compression"): _gemini_compression,
+    (GEMINI_CLI, "chat_compression"): _compaction,
 }

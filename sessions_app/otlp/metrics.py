@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from sessions_app.otlp.decode import CUMULATIVE, EPOCH, Point, Rejected, as_text, moment
-from sessions_app.otlp.logs import CLAUDE_CODE, CODEX, GEMINI_CLI, PREFIXES, SERVICES, SESSION_ID, first_text, person
+from sessions_app.otlp.logs import CLAUDE_CODE, CODEX, GEMINI_CLI, PREFIXES, SESSION_ID, agent_of_service, first_text, person
 from sessions_app.services.telemetry import Reading
 
 TOKENS = {"claude_code.token.usage": CLAUDE_CODE, "gemini_cli.token.usage": GEMINI_CLI}
@@ -54,7 +54,7 @@ def read_metrics(points: list[Point]) -> tuple[list[MeteredSession], list[Reject
         agent = next((agent for prefix, agent in PREFIXES.items() if point.metric.startswith(prefix)), "")
         if not agent:
             # An agent's own runtime may be measured along with it; that says nothing of a session either.
-            if str(point.resource.get("service.name")) not in SERVICES:
+            if not agent_of_service(point.resource):
                 rejected.append(_not_taken("unknown_metric", "No metric of Claude Code, Codex CLI or Gemini CLI.", point))
             continue
         if point.metric not in TOKENS and point.metric not in COSTS:

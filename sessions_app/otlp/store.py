@@ -12,9 +12,9 @@ from sessions_app.errors import EventIdReused, SessionError
 from sessions_app.events import Event, MessageEvent, UsageEvent
 from sessions_app.models import Session
 from sessions_app.otlp.decode import LogRecord, Point, Rejected, Span, as_text
-from sessions_app.otlp.logs import AgentSession, read_logs
+from sessions_app.otlp.logs import AgentSession, agent_of_service, read_logs
 from sessions_app.otlp.metrics import MeteredSession, read_metrics
-from sessions_app.otlp.traces import CODING_AGENTS, Said, Trace, read_traces
+from sessions_app.otlp.traces import Said, Trace, read_traces
 from sessions_app.services.cleaning import is_storable_time
 from sessions_app.services.lifecycle import LoggedSession, open_logged_sessions
 from sessions_app.services.telemetry import (
@@ -61,11 +61,18 @@ def take_spans(spans: list[Span], caller: Caller, *, now: datetime) -> list[Reje
 
 def _without_coding_agents(spans: list[Span], rejected: list[Rejected]) -> list[Span]:
     """Leave away the spans of the agents whose calls are counted from their log events: counted from both, each call would be two."""
-    kept = [span for span in spans if span.resource.get("service.name") not in CODING_AGENTS]
+    agents: dict[int, str] = {}  # by resource, which thousands of spans share
+    kept = []
+    for span in spans:
+        resource = id(span.resource)
+        if resource not in agents:
+            agents[resource] = agent_of_service(span.resource)
+        if not agents[resource]:
+            kept.append(span)
     if len(kept) < len(spans):
-        agents = sorted({str(span.resource.get("service.name")) for span in spans} & CODING_AGENTS)
-        detail = f"The sessions of {', '.join(agents)} are kept from their logs and metrics: set OTEL_LOGS_EXPORTER=otlp there, and no trace exporter."
-        rejected.append(Rejected("coding_agent_spans", detail, as_text({"services": agents}), len(spans) - len(kept)))
+        named = sorted({agent for agent in agents.values() if agent})
+        detail = f"The sessions of {', '.join(named)} are kept from their logs and metrics: set OTEL_LOGS_EXPORTER=otlp there, and no trace exporter."
+        rejected.append(Rejected("coding_agent_spans", detail, as_text({"agents": named}), len(spans) - len(kept)))
     return kept
 
 

@@ -53,7 +53,6 @@ TOOL_ARGUMENTS = (
 TOOL_OUTPUT = ("gen_ai.tool.call.result", "tool_response", "ai.toolCall.result", "output.value", "traceloop.entity.output")
 MAX_ID = 255
 REAL_ID = 8  # characters; a shorter id of a tool call (call_1) comes again in every run
-CODING_AGENTS = {"claude-code", "codex_cli_rs", "codex_exec", "codex", "gemini-cli"}  # their calls are counted from their log events
 FAMILIES = ("gen_ai.", "llm.", "openinference.", "ai.", "traceloop.", "langsmith.", "embedding.")
 
 

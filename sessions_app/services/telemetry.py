@@ -303,6 +303,7 @@ def replace_telemetry(sessions: Iterable[Session], *, now: datetime | None = Non
                 continue
             told = Q(source__startswith=OTLP)
             _remove_messages(session, list(session.messages.filter(told, timestamp__lte=until).defer("content")), tally)
+            session.compactions.filter(told, timestamp__lte=until).delete()
             calls = session.usage.filter(told).exclude(event_id__startswith=METRIC_EVENT)
             gone = list(calls.filter(timestamp__lte=until))
             # A log's line bears the time at which the answer began, its telemetry the time at which it was whole: the last call may be later.

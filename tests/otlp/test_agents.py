@@ -53,6 +53,7 @@ def test_claude_code(sender: Sender, protobuf: bool) -> None:
         claude("api_error", 5, error="Overloaded", status_code="529", model=SONNET),
         call(6, speed="fast", cost_usd="0", **{"agent.name": "reviewer"}),
         claude("assistant_response", 7, response="done"),
+        claude("compaction", 8, trigger="auto", success="true", pre_tokens="150000", post_tokens="9000"),
     )
     for _ in range(2):  # the second time changes nothing
         sender.send(document, protobuf=protobuf)
@@ -60,6 +61,7 @@ def test_claude_code(sender: Sender, protobuf: bool) -> None:
         assert (session.agent, session.agent_session_id, session.channel_id, session.key) == ("claude-code", "s-1", "cli", "s-1")
         assert (session.user_id, session.title, session.tool_call_count, session.error_count) == ("admin", "fix the bug", 1, 1)
         assert [role for role, _ in said(session)] == ["user", "tool_use", "tool_result", "system", "assistant"]
+        assert session.compactions.get().pre_tokens == 150_000
         first, second = session.usage.order_by("turn")
         assert (first.input_tokens, first.output_tokens, first.cache_read_tokens, first.cache_write_tokens) == (100, 20, 3000, 400)
         assert (first.cost_usd, first.cost_source, first.model) == (Decimal("0.0123"), "reported", SONNET)
