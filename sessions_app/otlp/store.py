@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
+
 from sessions_app.api.auth import DEFAULT_CHANNEL, DEFAULT_USER, Caller
 from sessions_app.day_rows import writing
 from sessions_app.errors import EventIdReused, SessionError
@@ -113,7 +115,7 @@ def _take_traces(traces: list[Trace], caller: Caller, now: datetime, rejected: l
         elif place.session is not None:
             taken.append((trace, place))
     _leave_out_sums(taken, source)
-    batch = _batch(taken, source)
+    batch = _batch(taken, source, rejected)
     if batch:
         results = store_batch([(session, events) for session, events in batch.values()], source=source, now=now)
         _note_refused(batch.values(), results, rejected)
@@ -135,7 +137,7 @@ def _leave_out_sums(taken: list[tuple[Trace, TracePlace]], source: str) -> None:
         ]
 
 
-def _batch(taken: list[tuple[Trace, TracePlace]], source: str) -> dict[Any, tuple[Session, list[Event]]]:
+def _batch(taken: list[tuple[Trace, TracePlace]], source: str, rejected: list[Rejected]) -> dict[Any, tuple[Session, list[Event]]]:
     """Return each session's events: the messages that it does not have yet, in the order of time, and the calls."""
     said: list[tuple[Session, bool, Said]] = []
     usage: list[tuple[Session, UsageEvent]] = []
@@ -146,7 +148,7 @@ def _batch(taken: list[tuple[Trace, TracePlace]], source: str) -> dict[Any, tupl
         told = trace.said
         if trace.fallback and not (trace.speaks or place.spoke):
             told = sorted(trace.fallback + trace.said, key=_time)
-        said += [(session, place.is_new, one) for one in told]
+        said += [(session, place.is_new, one) for one in told if _fits(one.event, rejected)]
         usage += [(session, one) for one in trace.usage]
     said.sort(key=lambda item: _time(item[2]))
     owners = trace_owners(source, list({trace_event_id(session, one.digest, one.place) for session, is_new, one in said if not is_new}))
@@ -172,6 +174,20 @@ def _batch(taken: list[tuple[Trace, TracePlace]], source: str) -> dict[Any, tupl
     for session, call in usage:
         batch.setdefault(session.pk, (session, []))[1].append(call)
     return batch
+
+
+def _fits(event: Event, rejected: list[Rejected]) -> bool:
+    """Whether a message is no longer than a message may be."""
+    limit = settings.API_MAX_MESSAGE_BYTES
+    if (
+        not isinstance(event, MessageEvent)
+        or len(event.content) * 4 <= limit
+        or len(event.content.encode("utf-8", "surrogatepass")) <= limit
+    ):
+        return True
+    detail = f"A message is longer than {limit:,} bytes."
+    rejected.append(Rejected("message_too_large", detail, as_text({"role": event.role, "content": event.content[:1000]})))
+    return False
 
 
 def _time(said: Said) -> float:
@@ -202,7 +218,7 @@ def take_records(records: list[LogRecord], caller: Caller, *, now: datetime) -> 
     told, rejected = read_logs(records)
     with writing():
         opened = _open_agent_sessions(told, caller, now, rejected)
-        batch = [(session, one.events) for one, session in opened]
+        batch = [(session, [event for event in one.events if _fits(event, rejected)]) for one, session in opened]
         results = store_telemetry(batch, source=source_of(caller), now=now)
         for (_, events), result in zip(batch, results, strict=True):
             for refusal in result.refused:

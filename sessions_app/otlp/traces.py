@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
+from itertools import islice
 from typing import Any
 
 from sessions_app.events import MessageEvent, UsageEvent, tool_result, tool_use
@@ -52,6 +53,8 @@ TOOL_ARGUMENTS = (
 )  # fmt: skip
 TOOL_OUTPUT = ("gen_ai.tool.call.result", "tool_response", "ai.toolCall.result", "output.value", "traceloop.entity.output")
 MAX_ID = 255
+MAX_ABOVE = 50  # spans between a call and its agent
+MAX_UNNAMED = 1000  # calls of one history without an id that are looked for
 REAL_ID = 8  # characters; a shorter id of a tool call (call_1) comes again in every run
 FAMILIES = ("gen_ai.", "llm.", "openinference.", "ai.", "traceloop.", "langsmith.", "embedding.")
 
@@ -131,6 +134,13 @@ def is_tool(span: Span) -> bool:
     )
 
 
+def _is_agent(span: Span) -> bool:
+    return (
+        span.attributes.get("gen_ai.operation.name") in ("invoke_agent", "create_agent")
+        or span.attributes.get("openinference.span.kind") == "AGENT"
+    )
+
+
 class _Reader:
     """The reading of one trace's spans."""
 
@@ -138,7 +148,7 @@ class _Reader:
         self.spans = sorted(spans, key=lambda span: (span.start_ns, span.span_id))
         self.by_id = {span.span_id: span for span in self.spans}
         self.trace = Trace(trace_id, spans=len(spans))
-        self.tool_calls: list[tuple[str, str]] = []  # name and id
+        self.tool_calls: dict[str, dict[str, None]] = {}  # the ids by the tool's name, in their order; "" = of all tools
 
     def read(self) -> Trace:
         trace = self.trace
@@ -177,9 +187,12 @@ class _Reader:
 
     def find_names(self) -> None:
         trace = self.trace
+        for name in CONVERSATION:
+            trace.conversation = trace.conversation or next(
+                (named for span in self.spans if (named := _name(span.attributes, (name,)) or _name(span.resource, (name,)))), ""
+            )
         for span in self.spans:
             found, resource = span.attributes, span.resource
-            trace.conversation = trace.conversation or _name(found, CONVERSATION) or _name(resource, CONVERSATION)
             if user := _name(found, USER) or _name(resource, USER):
                 trace.users.add(user)
                 trace.user_id = trace.user_id or user
@@ -192,7 +205,7 @@ class _Reader:
 
     def find_calls(self) -> set[str]:
         """Return the ids of the spans that are one model call. One above another (two instrumentations of one call, or a loop that looks
-        like a call) is its sum; `sums` are the spans above a call that has usage."""
+        like a call) is its sum."""
         candidates = {}
         for span in self.spans:
             verdict = is_model_call(span)
@@ -200,17 +213,21 @@ class _Reader:
                 verdict = _has(span, REQUEST_MODEL + RESPONSE_MODEL) and (_has(span, INPUT) or _has(span, OUTPUT))
             if verdict:
                 candidates[span.span_id] = span
-        self.sums: set[str] = set()
+        sums: set[str] = set()
+        seen: set[tuple[str, bool]] = set()
         for span in candidates.values():
             if not (_has(span, INPUT) or _has(span, OUTPUT)):
                 continue
+            # A call that stands above a tool or an agent made a call of its own before that one did.
+            is_apart = False
             above = self.by_id.get(span.parent_id)
-            seen = {span.span_id}
-            while above is not None and above.span_id not in seen and above.span_id not in self.sums:
-                seen.add(above.span_id)
-                self.sums.add(above.span_id)
+            while above is not None and (above.span_id, is_apart) not in seen:
+                seen.add((above.span_id, is_apart))
+                if not (is_apart and is_model_call(above)):
+                    sums.add(above.span_id)
+                is_apart = is_apart or is_tool(above) or _is_agent(above)
                 above = self.by_id.get(above.parent_id)
-        return {span_id for span_id in candidates if span_id not in self.sums}
+        return {span_id for span_id in candidates if span_id not in sums}
 
     # --- a model call ---------------------------------------------------------------------------------------------------------------
 
@@ -315,25 +332,24 @@ class _Reader:
     def find_tool_calls(self, words: list[Word]) -> None:
         """Note the ids of the calls that the trace knows, in their order, for those who tell of a call without its id."""
         for word in words:
-            if word.role == "tool_use" and len(word.call_id) >= REAL_ID and (word.name, word.call_id) not in self.tool_calls:
-                self.tool_calls.append((word.name, word.call_id))
+            if word.role == "tool_use" and len(word.call_id) >= REAL_ID:
+                for name in (word.name, ""):
+                    self.tool_calls.setdefault(name, {})[word.call_id] = None
 
     def name_call(self, word: Word, told: Counter[tuple[str, str]]) -> None:
         """Give a history's call or result without an id that of the trace's call of this tool and this number."""
         if word.role not in ("tool_use", "tool_result") or word.call_id:
             return
-        ids = [call_id for name, call_id in self.tool_calls if not word.name or name == word.name]
         place = told[word.role, word.name]
         told[word.role, word.name] += 1
-        if place < len(ids):
-            word.call_id = ids[place]
+        word.call_id = next(islice(self.tool_calls.get(word.name, {}), place, None), "") if place < MAX_UNNAMED else ""
 
     def say_tool(self, span: Span, words: list[Word]) -> None:
         agent = self.agent_of(span)
         if not words[0].call_id:
-            ids = [call_id for name, call_id in self.tool_calls if name == words[0].name]
+            ids = self.tool_calls.get(words[0].name, {})
             # The span's own id tells this call from another of the same tool with the same arguments.
-            own = ids[0] if len(ids) == 1 else f"span-{span.span_id}"
+            own = next(iter(ids)) if len(ids) == 1 else f"span-{span.span_id}"
             for word in words:
                 word.call_id = own
         for word, time in zip(words, (span.start, span.end), strict=False):
@@ -341,10 +357,10 @@ class _Reader:
 
     def agent_of(self, span: Span) -> str:
         """Return the agent whose span this is or lies in, where that is another than the session's."""
-        seen = set()
         here: Span | None = span
-        while here is not None and here.span_id not in seen:
-            seen.add(here.span_id)
+        for _ in range(MAX_ABOVE):  # parents may stand in a circle
+            if here is None:
+                break
             if agent := _name(here.attributes, ("gen_ai.agent.name",), 100):
                 return agent if agent != self.trace.agent else ""
             here = self.by_id.get(here.parent_id)

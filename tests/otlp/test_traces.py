@@ -164,6 +164,42 @@ def test_only_spans_that_are_one_call_are_counted(sender: Sender) -> None:
     assert UsageRecord.objects.get().event_id == f"{TRACE}:{4:016x}"
 
 
+def test_a_call_that_led_to_another_agents_call_is_counted_beside_it(sender: Sender) -> None:
+    sender.send(
+        traces(
+            chat(1, [("user", "hi")], "hello"),
+            span(2, {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "ask"}, parent=1),
+            span(3, {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "helper"}, parent=2),
+            chat(4, [("user", "please")], "yes", parent=3),
+        )
+    )
+    assert UsageRecord.objects.count() == 2
+
+
+def test_parents_in_a_circle_and_long_chains_end(sender: Sender) -> None:
+    circle = [chat(1, [("user", "a")], parent=2), chat(2, [("user", "b")], parent=1), chat(3, [("user", "c")], parent=3)]
+    sender.send(traces(*circle, *[span(number, {"gen_ai.request.model": "m"}, parent=number - 1) for number in range(10, 3000)]))
+    assert only().total_turns <= 3
+
+
+def test_a_conversation_id_names_the_session_before_a_session_id(sender: Sender) -> None:
+    sender.send(
+        traces(
+            span(2, {"session.id": "browser"}, name="GET /"),
+            chat(1, [("user", "hi")], parent=2, second=1, attributes={"gen_ai.conversation.id": "c-1"}),
+        )
+    )
+    assert only().key == "c-1"
+
+
+def test_a_message_has_a_limit(sender: Sender, settings: Any) -> None:
+    settings.API_MAX_MESSAGE_BYTES = 1000
+    rejected, words = sender.rejected(traces(chat(1, [("user", "x" * 1001)], "hello")))
+    assert (rejected, "1,000 bytes" in words) == (1, True)
+    assert said(only()) == [("assistant", "hello")]
+    assert only().total_turns == 1
+
+
 def test_a_sum_that_comes_after_its_calls_is_not_counted(sender: Sender) -> None:
     sender.send(traces(chat(4, [("user", "hi")], "hello", parent=3)))
     sender.send(traces(span(3, {"gen_ai.usage.input_tokens": 10, "gen_ai.request.model": "gpt-4o", "llm.request.type": "chat"})))
