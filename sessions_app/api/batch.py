@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
-from sessions_app import models, services
+from sessions_app import models, queries, services
 from sessions_app.api import schema, writes
 from sessions_app.api.answers import JSON
 from sessions_app.api.auth import Caller
@@ -23,6 +23,7 @@ from sessions_app.day_rows import writing
 from sessions_app.errors import SessionError, SessionNotFound
 
 BATCH_EVENT: TypeAdapter[Any] = TypeAdapter(schema.BatchEvent)
+KINDS: dict[str, Any] = {"message": models.Message, "usage": models.UsageRecord, "compaction": models.Compaction}
 STORED_TOGETHER = schema.BatchMessage | schema.BatchUsage | schema.BatchCompaction
 
 
@@ -48,6 +49,7 @@ class _Batch:
         self.now = now
         self.results: dict[int, JSON] = {}
         self.sessions: dict[UUID, models.Session] = {}  # that may be written to, locked
+        self.stored: dict[tuple[str, str], models.Session] = {}  # where events that name no session id came to stand the first time
         self.opened: dict[tuple[str, ...], UUID] = {}  # by what found them, since the last event that may have closed one
         self.waiting: dict[UUID, list[tuple[int, Any]]] = {}  # events that are stored together at the next flush
 
@@ -61,7 +63,12 @@ class _Batch:
 
     def lock(self, events: list[Any]) -> None:
         """Lock every session that is named by its id, in the order of the ids, so that two batches rarely wait for each other crosswise."""
+        for kind, model in KINDS.items():
+            again = {event.event_id for event in events if event and event.type == kind and event.session and event.event_id}
+            found_again = queries.where_stored(self.caller.source, model, again)
+            self.stored.update({(kind, event_id): session for event_id, session in found_again.items()})
         named = {parsed for event in events if (parsed := _uuid(getattr(event, "session_id", None))) is not None}
+        named |= {session.pk for session in self.stored.values()}
         found = services.lock_sessions(named)
         self.sessions = {session.pk: session for session in found if self.caller.may_write_to(session)}
 
@@ -117,6 +124,11 @@ class _Batch:
             if session_id is None or session_id not in self.sessions:
                 raise SessionNotFound(event.session_id)
             return session_id
+        before = self.stored.get((getattr(event, "type", ""), getattr(event, "event_id", "") or ""))
+        if before is not None and before.pk in self.sessions:
+            place = writes.place_of(self.caller, event.session)
+            if place == {"channel": before.channel_id, "key": before.key, "user_id": before.user_id}:
+                return before.pk  # sent again: whatever session is open there by now, it belongs to this one
         key = tuple(map(str, event.session.model_dump().values()))
         if key not in self.opened:
             self.flush()  # what was said counts for the gap

@@ -87,7 +87,7 @@ def open_session(caller: Caller, body: schema.OpenSession, now: datetime) -> tup
 
 
 def resolve_session(caller: Caller, body: schema.ResolveBody, now: datetime) -> tuple[int, JSON]:
-    place = _place(caller, body)
+    place = place_of(caller, body)
     gap = body.gap_minutes if "gap_minutes" in body.model_fields_set else channel_named(place["channel"]).gap_minutes
     found = services.resolve_session(**place, gap_minutes=gap, now=now)
     if isinstance(found, services.Continue):
@@ -152,10 +152,10 @@ def _opening(caller: Caller, body: schema.OpenSession) -> JSON:
 
 def _new(caller: Caller, body: schema.NewSession) -> JSON:
     caller.check_binding(agent=body.agent)
-    return {**_place(caller, body), "triggered_by": body.triggered_by, "agent": body.agent or caller.agent, "project": body.project}
+    return {**place_of(caller, body), "triggered_by": body.triggered_by, "agent": body.agent or caller.agent, "project": body.project}
 
 
-def _place(caller: Caller, body: schema.SessionKey) -> JSON:
+def place_of(caller: Caller, body: schema.SessionKey) -> JSON:
     caller.check_binding(user_id=body.user_id, channel=body.channel)
     user_id = body.user_id if body.user_id is not None else caller.user_id or DEFAULT_USER
     if caller.user_id and user_id != caller.user_id:  # "" is somebody else too

@@ -34,6 +34,7 @@ from sessions_app.queries.transcripts import (
     transcript,
     usage_page,
     usage_summary,
+    where_stored,
 )
 
 __all__ = [
@@ -66,4 +67,5 @@ __all__ = [
     "unread_count",
     "usage_page",
     "usage_summary",
+    "where_stored",
 ]

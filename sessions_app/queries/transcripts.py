@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -91,6 +92,14 @@ def usage_page(session: Session, *, after: int = 0, limit: int = 200) -> UsagePa
     more = len(found) > limit
     del found[limit:]
     return UsagePage(found, found[-1].pk if more else None)
+
+
+def where_stored(source: str, kind: type[Message] | type[UsageRecord] | type[Compaction], event_ids: Collection[str]) -> dict[str, Session]:
+    """Return the sessions in which the events of these ids are stored, by id; what is not stored is left out."""
+    if not event_ids:
+        return {}
+    rows: QuerySet[Any] = kind._default_manager.filter(source=source, event_id__in=event_ids).exclude(event_id="")
+    return {row.event_id: row.session for row in rows.select_related("session").only("event_id", "session")}
 
 
 def get_message(session: Session, message_id: int) -> Message | None:

@@ -127,6 +127,21 @@ def test_sent_again_nothing_changes(api: Api) -> None:
     assert api.post(f"/sessions/{session}/messages", {"role": "user", "content": "1", "event_id": "1"}).status_code == 200
 
 
+def test_sent_again_after_the_session_was_closed_it_is_known_all_the_same(api: Api) -> None:
+    events = [
+        {"type": "message", "session": {"key": "k"}, "role": "user", "content": "x", "event_id": "m"},
+        {"type": "usage", "session": {"key": "k"}, "model": "m", "input_tokens": 1, "output_tokens": 1, "event_id": "u"},
+        {"type": "close", "session": {"key": "k"}, "event_id": "c"},
+    ]
+    first = api.post("/batch", {"events": events}).json()
+    again = api.post("/batch", {"events": events}).json()
+    assert [result["status"] for result in again["results"]] == [200, 200, 200]
+    assert [result["session_id"] for result in again["results"]] == [result["session_id"] for result in first["results"]]
+    assert Session.objects.count() == 1
+    elsewhere = [{**event, "session": {"key": "other"}} for event in events]
+    assert [result["status"] for result in api.post("/batch", {"events": elsewhere}).json()["results"]] == [409, 409, 409]
+
+
 def test_the_order_of_a_session_is_the_batchs(api: Api) -> None:
     one, two = api.open("1"), api.open("2")
     api.post("/batch", {"events": [message((one, two)[number % 2], str(number)) for number in range(20)]})
