@@ -25,7 +25,6 @@ from sessions_app.importers import Found
 from sessions_app.importers.logs import LogItem, LogWarning, SessionEvent, SessionFacts, Skipped
 from sessions_app.models import Session
 from sessions_app.services.cleaning import is_storable_time, storable
-from sessions_app.services.telemetry import replace_telemetry
 
 BATCH_BYTES = 8_000_000  # of log read before what it held is written
 BATCH_EVENTS = 5_000
@@ -200,7 +199,7 @@ class _Import:
             batch.append((one.session, pending[session_id].events))
         for (session, _), stored in zip(batch, services.store_batch(batch, source=agent, imported=True, now=self.now), strict=True):
             self.note(pending[session.agent_session_id], stored)
-        replace_telemetry([session for session, _ in batch], now=self.now)
+        services.replace_telemetry([session for session, _ in batch], now=self.now)
 
     def note(self, waiting: _Pending, stored: services.StoreResult) -> None:
         result = self.result

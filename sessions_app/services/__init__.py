@@ -24,6 +24,7 @@ from sessions_app.services.lifecycle import (
 from sessions_app.services.maintenance import CloseResult, Difference, RecountResult, close_stale_sessions, recount, remove_demo, store_demo
 from sessions_app.services.read_state import mark_all_read, mark_read
 from sessions_app.services.receipts import Answer, answer_once
+from sessions_app.services.telemetry import Reading, TracePart, TracePlace, open_traces, replace_telemetry, store_readings, store_telemetry
 from sessions_app.services.tokens import NewToken, create_token, find_token, revoke_token
 from sessions_app.services.transcript import (
     Refusal,
@@ -48,9 +49,12 @@ __all__ = [
     "New",
     "NewToken",
     "Opened",
+    "Reading",
     "RecountResult",
     "Refusal",
     "StoreResult",
+    "TracePart",
+    "TracePlace",
     "Turn",
     "answer_once",
     "archive_session",
@@ -65,12 +69,14 @@ __all__ = [
     "mark_read",
     "open_logged_sessions",
     "open_session",
+    "open_traces",
     "record_compaction",
     "record_usage",
     "recount",
     "remove_demo",
     "rename_session",
     "reopen_session",
+    "replace_telemetry",
     "resolve_session",
     "revoke_token",
     "save_message",
@@ -82,5 +88,7 @@ __all__ = [
     "store_batch",
     "store_demo",
     "store_events",
+    "store_readings",
+    "store_telemetry",
     "touch_session",
 ]
