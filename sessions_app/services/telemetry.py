@@ -28,7 +28,7 @@ from sessions_app.services.maintenance import rebuild_numbers
 from sessions_app.services.transcript import StoreResult, store_batch
 
 OTLP = "otlp:"  # begins the source of everything that came as telemetry
-TELEMETRY = "telemetry"  # in a session's extra: a coding agent's telemetry has written to it
+TELEMETRY = "telemetry"  # in a session's extra: telemetry made it, or wrote to a coding agent's
 METRIC = "metric"  # in a usage record's extra: it is what a metric counted beyond the calls that are known
 METRIC_EVENT = "metric:"
 SAME_CALL_WITHIN = timedelta(minutes=5)  # between a call's telemetry and its line in the log
@@ -110,7 +110,8 @@ def open_traces(
             place.session, place.is_new = session, is_new
         for row in row_of.values():
             if row.session is not None and row.agent and not row.session.agent:
-                set_session_facts(row.session, agent=row.agent)
+                # Locked and read again: another request may be naming it too, and its day rows must move once.
+                set_session_facts(locked(row.session.pk), agent=row.agent)
         update_rows(list(changed.values()), ("session", "conversation", "user_id", "agent", "speaks"))
     return places
 
@@ -153,7 +154,15 @@ def _open_all(
             opened[name] = one.session, one.created
             continue
         begun = min(part.started_at or now, now)
-        new[name] = Session(channel=channel, key=name[0], user_id=name[1], agent=row.agent, created_at=begun, last_message_at=begun)
+        new[name] = Session(
+            channel=channel,
+            key=name[0],
+            user_id=name[1],
+            agent=row.agent,
+            created_at=begun,
+            last_message_at=begun,
+            extra={TELEMETRY: True},
+        )
     if new:
         try:
             with transaction.atomic():
@@ -174,7 +183,7 @@ def trace_event_id(session: Session, digest: str, place: int) -> str:
 
 def _move_trace(row: TraceSession, target: Session) -> None:
     """Move what a trace has stored into the session that it turned out to belong to; what that has already (the conversation so far) is let go.
-    The session it leaves is removed when nothing else is in it."""
+    The session it leaves is removed when telemetry made it and nothing else is in it."""
     if row.session is None:
         return
     old, new = locked_all([row.session.pk, target.pk])
@@ -207,7 +216,8 @@ def _move_trace(row: TraceSession, target: Session) -> None:
         new.created_at = min(new.created_at, old.created_at)
         new.last_message_at = max(new.last_message_at, *(message.timestamp for message in messages), new.last_message_at)
         new.save(update_fields=["title", "created_at", "last_message_at"])
-        empty = not (old.messages.exists() or old.usage.exists() or old.compactions.exists() or old.touch_count)
+        rest = old.messages.exists() or old.usage.exists() or old.compactions.exists() or old.touch_count
+        empty = old.extra.get(TELEMETRY) and not rest
         rebuild_numbers([new.pk] if empty else [old.pk, new.pk])
         if empty:
             TraceSession.objects.filter(session=old).update(session=None)

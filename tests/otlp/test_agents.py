@@ -11,7 +11,7 @@ import pytest
 from django.core.management import call_command
 
 from sessions_app import services
-from sessions_app.models import DeadLetter, Message, Session, UsageRecord
+from sessions_app.models import DeadLetter, Session, UsageRecord
 from tests.factories import T0
 from tests.otlp.tools import Sender, any_value, assert_recount_finds_nothing, everything, logs, metrics, only, point, record, said
 
@@ -208,22 +208,16 @@ def test_the_imported_log_replaces_what_telemetry_told(sender: Sender) -> None:
 
 
 def test_the_last_call_of_the_log_is_known_by_its_numbers(sender: Sender) -> None:
-    import_log()
-    last = Session.objects.get(agent_session_id=MAIN).usage.order_by("timestamp").last()
-    assert last is not None
-    end = max(Message.objects.filter(session=last.session).latest("timestamp").timestamp, last.timestamp)
-    Session.objects.all().delete()
-    services.recount()
-    same = {
-        "model": last.model,
-        "input_tokens": str(last.input_tokens),
-        "output_tokens": str(last.output_tokens),
-        "cache_read_tokens": str(last.cache_read_tokens),
-        "cache_creation_tokens": str(last.cache_write_tokens),
-    }
-    sender.send(logs(call((end - T0 + timedelta(seconds=2)).total_seconds(), MAIN, **same)))
-    import_log()
-    assert not UsageRecord.objects.filter(source=sender.source).exists() or end - last.timestamp > timedelta(minutes=5)
+    """Its telemetry bears the time at which the answer was whole, a little after the log's last line; a call with other numbers is another call."""
+    sender.send(logs(call(2), call(3, output_tokens="21")))
+    session = only()
+    line = {"model": SONNET, "input_tokens": 100, "output_tokens": 20, "cache_read_tokens": 3000, "cache_write_tokens": 400}
+    services.record_usage(session.pk, **line, timestamp=T0, source="claude-code", event_id="line")
+    services.replace_telemetry([session])
+    assert list(session.usage.order_by("output_tokens").values_list("source", "output_tokens")) == [
+        ("claude-code", 20),
+        (sender.source, 21),
+    ]
     assert_recount_finds_nothing()
 
 
@@ -295,10 +289,8 @@ def test_an_imported_log_covers_the_metrics_of_its_time(sender: Sender) -> None:
     services.record_usage(
         session.pk, model=SONNET, input_tokens=1, output_tokens=1, timestamp=T0 + timedelta(minutes=5), source="claude-code", event_id="x"
     )
-    from sessions_app.services.telemetry import replace_telemetry
-
     session.refresh_from_db()
-    replace_telemetry([session])
+    services.replace_telemetry([session])
     assert [one[:2] for one in counted()] == [(1, 1)]
     sender.send(tokens())
     assert [one[:2] for one in counted()] == [(1, 1)]

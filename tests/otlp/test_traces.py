@@ -55,6 +55,26 @@ def test_a_trace_named_late_moves_to_its_session(sender: Sender) -> None:
     assert_recount_finds_nothing()
 
 
+def test_moving_into_a_session_whose_agent_nobody_knew(sender: Sender) -> None:
+    session = make_session("main", "c-1", user_id="admin")
+    services.record_usage(session.pk, model="gpt-4o", input_tokens=1, output_tokens=1)
+    named = {"gen_ai.agent.name": "joker"}
+    sender.send(traces(chat(1, [("user", "hi")], "hello", parent=2, attributes=named)))
+    sender.send(traces(span(2, {"session.id": "c-1", **named})))
+    session.refresh_from_db()
+    assert (session.agent, session.total_turns) == ("joker", 2)
+    assert_recount_finds_nothing()
+
+
+def test_a_session_that_somebody_else_opened_is_not_removed(sender: Sender) -> None:
+    made = make_session("main", "c-1", user_id="admin")
+    sender.send(traces(chat(1, [("user", "hi")], "hello", parent=2, attributes={"session.id": "c-1"})))
+    sender.send(traces(span(2, {"user.id": "alice"})))
+    assert Session.objects.get(pk=made.pk).total_turns == 0
+    assert Session.objects.get(user_id="alice").total_turns == 1
+    assert_recount_finds_nothing()
+
+
 def test_the_name_may_come_first_and_alone(sender: Sender) -> None:
     sender.send(traces(span(2, {"session.id": "c-1"}, name="GET /")))
     assert not Session.objects.exists()
