@@ -13,14 +13,15 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
 from sessions_app import day_rows
 from sessions_app.events import Event, UsageEvent
-from sessions_app.models import Channel, Message, Session, TraceSession, UsageRecord
+from sessions_app.models import Channel, Compaction, Message, Session, TraceSession, UsageRecord
 from sessions_app.services.bulk import LOOKUP_SIZE, chunks, insert_rows, update_rows
 from sessions_app.services.cleaning import storable
 from sessions_app.services.lifecycle import channel_named, locked, locked_all, open_session, set_session_facts
@@ -282,12 +283,16 @@ def store_telemetry(batch: Sequence[tuple[Session, list[Event]]], *, source: str
     now = now or timezone.now()
     with day_rows.writing():
         kept: list[tuple[Session | Any, list[Event]]] = []
+        logged = _logged_until([session.pk for session, _ in batch])
         for session, events in batch:
-            until = _logged_until(session)
+            until = logged.get(session.pk)
             kept.append((session, [event for event in events if until is None or (event.timestamp or now) > until]))
         results = store_batch(kept, source=source, now=now)
+        metered = UsageRecord.objects.filter(session__in=[session.pk for session, _ in batch], event_id__startswith=METRIC_EVENT)
+        counted = set(metered.filter(source__startswith=OTLP).values_list("session_id", flat=True))
         for session, _ in batch:
-            _settle(session, now)
+            if session.pk in counted:
+                _settle(session, now)
     return results
 
 
@@ -308,31 +313,36 @@ def replace_telemetry(sessions: Iterable[Session], *, now: datetime | None = Non
             continue
         with day_rows.writing() as tally:
             session = locked(session.pk)
-            until = _logged_until(session)
+            until = _logged_until([session.pk]).get(session.pk)
             if until is None:
                 continue
             told = Q(source__startswith=OTLP)
-            _remove_messages(session, list(session.messages.filter(told, timestamp__lte=until).defer("content")), tally)
-            session.compactions.filter(told, timestamp__lte=until).delete()
-            calls = session.usage.filter(told).exclude(event_id__startswith=METRIC_EVENT)
+            _remove_messages(session, list(Message.objects.filter(told, session=session, timestamp__lte=until).defer("content")), tally)
+            Compaction.objects.filter(told, session=session, timestamp__lte=until).delete()
+            calls = UsageRecord.objects.filter(told, session=session).exclude(event_id__startswith=METRIC_EVENT)
             gone = list(calls.filter(timestamp__lte=until))
             # A log's line bears the time at which the answer began, its telemetry the time at which it was whole: the last call may be later.
-            logged = list(session.usage.filter(source=session.agent, timestamp__gte=until - SAME_CALL_WITHIN))
+            logged = list(UsageRecord.objects.filter(session=session, source=session.agent, timestamp__gte=until - SAME_CALL_WITHIN))
             gone += [call for call in calls.filter(timestamp__gt=until) if any(_is_same_call(call, one) for one in logged)]
             _remove_usage(session, gone, tally)
             rebuild_numbers([session.pk])
             _settle(session, now)
 
 
-def _logged_until(session: Session) -> datetime | None:
-    """Return the time of the last thing that the agent's own log told of the session."""
-    if not session.agent:
-        return None
-    times = [
-        session.messages.filter(source=session.agent).order_by("-timestamp").values_list("timestamp", flat=True).first(),
-        session.usage.filter(source=session.agent).order_by("-timestamp").values_list("timestamp", flat=True).first(),
-    ]
-    return max((time for time in times if time is not None), default=None)
+def _logged_until(session_ids: Sequence[UUID]) -> dict[UUID, datetime]:
+    """Return the time of the last thing that the agent's own log told, for those of the sessions whose log was imported."""
+    found: dict[UUID, datetime] = {}
+    for some in chunks(session_ids, LOOKUP_SIZE):
+        rows = Session.objects.filter(pk__in=some).exclude(agent="")
+        for pk, *times in rows.annotate(said=_newest(Message), used=_newest(UsageRecord)).values_list("pk", "said", "used"):
+            if known := [time for time in times if time is not None]:
+                found[pk] = max(known)
+    return found
+
+
+def _newest(model: type[Message | UsageRecord]) -> Subquery:
+    rows = model._default_manager.filter(session=OuterRef("pk"), source=OuterRef("agent"))
+    return Subquery(rows.order_by("-timestamp").values("timestamp")[:1])
 
 
 def _is_same_call(told: UsageRecord, logged: UsageRecord) -> bool:
@@ -371,7 +381,7 @@ def _settle(session: Session, now: datetime, new: dict[tuple[str, str], Reading]
     that is wholly known leaves no record, and comes to the same when it is sent again."""
     records = {
         (record.source, record.event_id): record
-        for record in session.usage.filter(source__startswith=OTLP, event_id__startswith=METRIC_EVENT)
+        for record in UsageRecord.objects.filter(session=session, source__startswith=OTLP, event_id__startswith=METRIC_EVENT)
     }
     readings = {key: _reading_of(record) for key, record in records.items()}
     for key, reading in (new or {}).items():
@@ -380,8 +390,8 @@ def _settle(session: Session, now: datetime, new: dict[tuple[str, str], Reading]
             readings[key] = reading
     if not readings:
         return
-    until = _logged_until(session)
-    known = list(session.usage.exclude(source__startswith=OTLP, event_id__startswith=METRIC_EVENT))
+    until = _logged_until([session.pk]).get(session.pk)
+    known = list(UsageRecord.objects.filter(session=session).exclude(source__startswith=OTLP, event_id__startswith=METRIC_EVENT))
     with day_rows.writing() as tally:
         wrong: list[UsageRecord] = []
         right: dict[str, list[Event]] = {}
