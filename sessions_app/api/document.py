@@ -42,6 +42,7 @@ def finish(document: JSON) -> JSON:
         operation["description"] = " ".join(operation["description"].split())
         if method in ("post", "patch"):
             operation["parameters"].append(IDEMPOTENCY_KEY)
+        operation["responses"] = dict(sorted(operation["responses"].items()))
         for status, response in operation["responses"].items():
             if int(status) >= 400:
                 response["description"] = WORDS[int(status)]
@@ -83,7 +84,17 @@ def as_page(document: JSON) -> JSON:
         {"name": name, "description": " ".join(shape.get("description", "").split()), "rows": _rows(shape)}
         for name, shape in sorted(document["components"]["schemas"].items())
     ]
-    return {"title": document["info"]["title"], "about": document["info"]["description"].split("\n\n"), "groups": groups, "shapes": shapes}
+    return {
+        "title": document["info"]["title"],
+        "about": [_words(paragraph) for paragraph in document["info"]["description"].split("\n\n")],
+        "groups": groups,
+        "shapes": shapes,
+    }
+
+
+def _words(paragraph: str) -> list[tuple[str, bool]]:
+    """Return the pieces of a paragraph, each with whether it is code."""
+    return [(piece, bool(place % 2)) for place, piece in enumerate(paragraph.split("`"))]
 
 
 def _parameter(parameter: JSON) -> JSON:

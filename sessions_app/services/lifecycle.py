@@ -16,7 +16,7 @@ from django.utils import timezone
 from sessions_app import day_rows
 from sessions_app.errors import InvalidSession, SessionAlreadyOpen, SessionError, SessionNotFound, UnknownChannel
 from sessions_app.models import KEY_LENGTH, PROJECT_LENGTH, Channel, Message, Session, SessionQuerySet, UsageRecord
-from sessions_app.services.bulk import LOOKUP_SIZE, chunks, insert_rows
+from sessions_app.services.bulk import LOOKUP_SIZE, chunks, fetch_row, insert_rows
 from sessions_app.services.cleaning import name, storable, storable_json, title_of
 
 AUTO_CLOSED = "Auto-closed: inactivity"
@@ -73,7 +73,7 @@ def parse_id(session_id: UUID | str) -> UUID:
 def locked(session_id: UUID | str) -> Session:
     """Return the session with its channel, locked until the transaction ends (on SQLite every write transaction already excludes the others).
     Raises SessionNotFound."""
-    found = _lockable().filter(pk=parse_id(session_id)).first()
+    found = fetch_row(Session, "id", parse_id(session_id), join="channel", lock=True)
     if found is None:
         raise SessionNotFound(session_id)
     return found

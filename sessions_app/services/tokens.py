@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from sessions_app.errors import InvalidToken
 from sessions_app.models import ApiToken
+from sessions_app.services.bulk import fetch_row
 from sessions_app.services.cleaning import name
 from sessions_app.services.lifecycle import channel_named
 
@@ -82,8 +83,8 @@ def find_token(secret: str, *, now: datetime | None = None) -> ApiToken | None:
     now = now or timezone.now()
     if not secret.startswith(PREFIX) or len(secret) > 100:
         return None
-    token = ApiToken.objects.filter(digest=digest_of(secret), revoked_at=None).first()
-    if token is None or (token.expires_at is not None and token.expires_at <= now):
+    token = fetch_row(ApiToken, "digest", digest_of(secret))
+    if token is None or token.revoked_at is not None or (token.expires_at is not None and token.expires_at <= now):
         return None
     if token.last_used_at is None or now - token.last_used_at >= LAST_USE_EVERY:
         stale = Q(last_used_at=None) | Q(last_used_at__lte=now - LAST_USE_EVERY)
