@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,14 +10,14 @@ from django.db.models import Count, Sum
 
 from sessions_app.models import DeadLetter, Session, TraceSession, UsageRecord
 from tests.otlp.tools import Sender, assert_recount_finds_nothing, everything
+from tests.shared import SHARED, needs_shared
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-DOCUMENTS = SHARED / "otlp" / "langfuse-framework-traces"
-EXPECTED = SHARED / "expected" / "otlp-usage.json"
-NAMES = sorted(path.name for path in DOCUMENTS.glob("*.json")) if EXPECTED.exists() else []
+DOCUMENTS = SHARED / "data" / "otlp" / "langfuse-framework-traces"
+EXPECTED = SHARED / "data" / "expected" / "otlp-usage.json"
+NAMES = sorted(path.name for path in DOCUMENTS.glob("*.json")) or ["none"]
 COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
-pytestmark = [pytest.mark.django_db, pytest.mark.skipif(not NAMES, reason="no real documents beside the checkout")]
+pytestmark = [pytest.mark.django_db, needs_shared]
 
 
 def usage() -> dict[str, Any]:
