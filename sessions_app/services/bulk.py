@@ -54,15 +54,15 @@ def insert_rows(rows: Sequence[models.Model], *, with_ids: bool = False) -> None
             cursor.executemany(head + marks, values)
 
 
-def fetch_row(model: type[Row], column: str, value: Any, *, join: str = "", lock: bool = False) -> Row | None:
-    """Fetch the row with this value in a unique column, as the ORM would: by SQL that is built once, where the ORM builds it anew for each query
-    and takes longer than the database. join: a foreign key, never NULL, whose row comes along. lock: until the transaction ends."""
-    field: Any = model._meta.get_field(column)
-    sql, readers = _select(model, column, join, connection.vendor)
+def fetch_row(model: type[Row], values: dict[str, Any], *, join: str = "", lock: bool = False) -> Row | None:
+    """Fetch the row with these values, as a unique constraint allows one; as the ORM would, but by SQL that is built once, where the ORM builds it
+    anew for each query and takes longer than the database. join: a foreign key, never NULL, whose row comes along. lock: until the transaction ends."""
+    asked = tuple([(name, value is None) for name, value in values.items()])
+    sql, fields, readers = _select(model, asked, join, connection.vendor)
     if lock and connection.vendor == "postgresql":
         sql += f" FOR NO KEY UPDATE OF {_table(model)}"
     with connection.cursor() as cursor:
-        cursor.execute(sql, [field.get_db_prep_value(value, connection)])
+        cursor.execute(sql, [field.get_db_prep_value(values[field.attname], connection) for field in fields])
         found = cursor.fetchone()
     if found is None:
         return None
@@ -107,9 +107,10 @@ def _values_in_order(model: type[models.Model]) -> Callable[[dict[str, Any]], tu
 
 @cache
 def _select(
-    model: type[models.Model], column: str, join: str, vendor: str
-) -> tuple[str, list[tuple[list[str], list[Any], type[models.Model]]]]:
-    """Return the SELECT of a model's row by one column (and of the joined one's), and for each of the two how its values are read."""
+    model: type[models.Model], asked: tuple[tuple[str, bool], ...], join: str, vendor: str
+) -> tuple[str, list[Any], list[tuple[list[str], list[Any], type[models.Model]]]]:
+    """Return the SELECT of a model's row (and of the joined one) by columns, each with whether it is NULL; the fields of those that are not; and for
+    each of the two rows how its values are read."""
     columns, readers = [], []
     key: Any = model._meta.get_field(join) if join else None
     for one in (model, key.related_model) if key else (model,):
@@ -125,7 +126,11 @@ def _select(
     if key:
         other = _table(key.related_model)
         sql += f" JOIN {other} ON {_table(model)}.{connection.ops.quote_name(key.column)} = {other}.{connection.ops.quote_name(key.target_field.column)}"
-    return f"{sql} WHERE {_table(model)}.{connection.ops.quote_name(column)} = %s", readers
+    by_name: dict[str, Any] = {field.attname: field for field in model._meta.concrete_fields}
+    conditions = [
+        f"{_table(model)}.{connection.ops.quote_name(by_name[name].column)} {'IS NULL' if is_null else '= %s'}" for name, is_null in asked
+    ]
+    return f"{sql} WHERE {' AND '.join(conditions)}", [by_name[name] for name, is_null in asked if not is_null], readers
 
 
 @cache

@@ -73,7 +73,7 @@ def parse_id(session_id: UUID | str) -> UUID:
 def locked(session_id: UUID | str) -> Session:
     """Return the session with its channel, locked until the transaction ends (on SQLite every write transaction already excludes the others).
     Raises SessionNotFound."""
-    found = fetch_row(Session, "id", parse_id(session_id), join="channel", lock=True)
+    found = fetch_row(Session, {"id": parse_id(session_id)}, join="channel", lock=True)
     if found is None:
         raise SessionNotFound(session_id)
     return found
@@ -374,7 +374,8 @@ def _continued(channel: str, key: str, gap_minutes: int | None, user_id: str, no
     Raises UnknownChannel. The channel comes with the session: an agent's usual turn costs one query here."""
     found = None
     if isinstance(channel, str) and storable(channel) == channel:
-        found = _lockable().filter(channel_id=channel, key=key, user_id=user_id, closed_at=None).first()
+        open_one = {"channel_id": channel, "key": key, "user_id": user_id, "closed_at": None}
+        found = fetch_row(Session, open_one, join="channel", lock=True)
     if found is None:
         channel_named(channel)
         return None, None

@@ -83,7 +83,7 @@ def find_token(secret: str, *, now: datetime | None = None) -> ApiToken | None:
     now = now or timezone.now()
     if not secret.startswith(PREFIX) or len(secret) > 100:
         return None
-    token = fetch_row(ApiToken, "digest", digest_of(secret))
+    token = fetch_row(ApiToken, {"digest": digest_of(secret)})
     if token is None or token.revoked_at is not None or (token.expires_at is not None and token.expires_at <= now):
         return None
     if token.last_used_at is None or now - token.last_used_at >= LAST_USE_EVERY:
