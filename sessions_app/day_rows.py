@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from functools import cache
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
@@ -197,17 +198,25 @@ def lock_tables() -> None:
             cursor.execute(f"LOCK TABLE {', '.join(table._meta.db_table for table in TABLES)} IN EXCLUSIVE MODE")
 
 
-def compare_and_replace(counted: Tally, *, dry_run: bool) -> Iterator[tuple[str, str, int, int]]:
-    """Hold the tables against what was counted: yield (row in words, column, cached, counted) for each difference, then write what was counted."""
+def stored_days() -> set[date]:
+    """Return the days that have rows."""
+    return {day for table in TABLES for day in table._default_manager.order_by().values_list("day", flat=True).distinct()}
+
+
+def compare_and_replace(day: date, counted: Tally, *, dry_run: bool) -> Iterator[tuple[str, str, int, int]]:
+    """Hold the rows of one day against what was counted: yield (row in words, column, cached, counted) for each difference, then write what was
+    counted. A row that adds up to nothing, as a removed session leaves it, goes without a word."""
     wrong = False
+    empty: list[models.Model] = []
     expected = {key.id: (key, measures) for key, measures in counted.rows().items() if any(measures)}
     for table, (names, measures) in TABLES.items():
-        for row in table._default_manager.iterator(chunk_size=5000):
-            cached = [
-                to_nano(value) if column == "cost_usd" else value for column in measures if (value := getattr(row, column)) is not None
-            ]
+        for row in _rows_of(table, day).iterator(chunk_size=2000):
+            cached = [to_nano(value) if isinstance(value, Decimal) else value for value in (getattr(row, column) for column in measures)]
             key = Key(table, tuple(getattr(row, column) for column in names))
-            _, true = expected.pop(row.pk, (key, [0] * len(measures))) if key.id == row.pk else (key, [0] * len(measures))
+            nothing = [0] * len(measures)
+            _, true = expected.pop(row.pk, (key, nothing)) if key.id == row.pk else (key, nothing)
+            if not any(cached) and not any(true):
+                empty.append(row)
             for column, old, new in zip(measures, cached, true, strict=True):
                 if old != new:
                     wrong = True
@@ -217,10 +226,17 @@ def compare_and_replace(counted: Tally, *, dry_run: bool) -> Iterator[tuple[str,
         yield from ((_in_words(key), column, 0, new) for column, new in zip(TABLES[key.table][1], true, strict=True) if new)
     if wrong and not dry_run:
         for table in TABLES:
-            table._default_manager.all().delete()
+            _rows_of(table, day).delete()
         counted.flush()
     elif not dry_run:
-        delete_empty()
+        for row in empty:
+            row.delete()
+
+
+def _rows_of(table: type[models.Model], day: date) -> models.QuerySet[Any]:
+    rows = table._default_manager.filter(day=day)
+    # The dimension is named because the index begins with it.
+    return rows.filter(dimension__in=UsageDayBy.DIMENSIONS) if table is UsageDayBy else rows
 
 
 def delete_empty() -> None:
@@ -268,9 +284,10 @@ def day_of(moment: datetime) -> date:
     return moment.astimezone(business_zone()).date()
 
 
-def day_start(day: date) -> datetime:
-    """Return the first moment of a business day. A midnight that the clocks skip starts the day an hour later: fold=0 gives just that."""
-    return datetime.combine(day, time.min, tzinfo=business_zone())
+def day_start(day: date, zone: ZoneInfo | None = None) -> datetime:
+    """Return the first moment of a business day (zone: of a day there). A midnight that the clocks skip starts the day an hour later: fold=0
+    gives just that."""
+    return datetime.combine(day, time.min, tzinfo=zone or business_zone())
 
 
 def next_day(day: date) -> date:

@@ -188,6 +188,35 @@ def test_it_works_in_batches_and_stops_between_them(monkeypatch: pytest.MonkeyPa
     assert services.recount().total == 0
 
 
+def calls(*answers: bool) -> Any:
+    """A should_stop that answers these one after the other, and then no."""
+    left = iter(answers)
+    return lambda: next(left, False)
+
+
+def test_it_stops_between_two_days_and_keeps_what_is_mended() -> None:
+    session = make_session()
+    for day in range(3):
+        make_usage(session, when=at(days=day), cost_usd=1)
+    UsageDay.objects.update(cost_usd=7)
+    # asked before the one batch of sessions, and before each day
+    result = services.recount(should_stop=calls(False, False, True))
+    assert result.stopped
+    assert list(UsageDay.objects.order_by("day").values_list("cost_usd", flat=True)) == [1, 7, 7]
+    assert services.recount().total == 2
+    assert services.recount().total == 0
+
+
+def test_days_far_apart_are_found_without_looking_at_those_between() -> None:
+    session = make_session()
+    for year in (1970, 2026, 8999):
+        make_usage(session, when=datetime(year, 1, 2, tzinfo=UTC))
+    services.store_events(session, [tool_use("c", "Bash", {}, timestamp=datetime(4000, 1, 1, tzinfo=UTC))])
+    UsageDay.objects.filter(day__year=8999).delete()
+    assert services.recount().total > 0
+    assert services.recount().differences == []
+
+
 # --- the command ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -273,6 +302,15 @@ def test_recounting_into_a_zone_cuts_the_days_anew(settings: Any) -> None:
     assert services.recount().total == 0
     make_usage(session, when=datetime(2026, 9, 2, 22, 30, tzinfo=UTC), cost_usd=4)
     assert by_day()[-1] == "2026-09-03 4.000000000"
+
+
+def test_a_recount_into_a_zone_that_is_stopped_leaves_all_days_as_they_were() -> None:
+    session = make_session()
+    for day in range(3):
+        make_usage(session, when=datetime(2026, 9, 1 + day, 21, 30, tzinfo=UTC), cost_usd=1)
+    before = everything()
+    assert services.recount(time_zone="Europe/Athens", should_stop=calls(False, False, False, True)).stopped
+    assert (everything(), stored_zone()) == (before, "UTC")
 
 
 def test_recounting_before_the_setting_says_to_change_it_too() -> None:

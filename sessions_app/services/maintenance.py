@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count, F, Max, OuterRef, Q, Subquery, Sum
-from django.db.models.functions import Coalesce, TruncDate
+from django.db.models import Count, F, Max, Min, OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from sessions_app import day_rows
@@ -167,10 +166,16 @@ def recount(
         result.sessions += len(some)
         if progress:
             progress(result.sessions)
-    with transaction.atomic():
-        _recount_day_rows(ZoneInfo(time_zone or settings.TIME_ZONE), result, dry_run)
-        if time_zone and not dry_run:
-            day_rows.keep_time_zone(time_zone, replace=True)
+    if time_zone:
+        # All of them or none: half of the days in one zone and half in the other would add up to nothing.
+        with transaction.atomic():
+            _recount_days(ZoneInfo(time_zone), result, dry_run, should_stop)
+            if result.stopped:
+                transaction.set_rollback(True)
+            elif not dry_run:
+                day_rows.keep_time_zone(time_zone, replace=True)
+    else:
+        _recount_days(day_rows.business_zone(), result, dry_run, should_stop)
     return result
 
 
@@ -247,32 +252,55 @@ def _recount_sessions(ids: list[UUID], result: RecountResult, dry_run: bool) -> 
             Session.objects.filter(pk=session.pk).update(**wrong)
 
 
-def _recount_day_rows(zone: ZoneInfo, result: RecountResult, dry_run: bool) -> None:
-    day_rows.lock_tables()
+def _recount_days(zone: ZoneInfo, result: RecountResult, dry_run: bool, should_stop: Stop) -> None:
+    """Compare and mend a day after the other, each in its own transaction: the whole of a large store at once would keep writers waiting for
+    minutes, and take a gigabyte."""
+    for day in _days(zone):
+        if should_stop():
+            result.stopped = True
+            return
+        with transaction.atomic():
+            day_rows.lock_tables()
+            counted = _count_day(day, zone)
+            result.day_rows += len(counted.rows())
+            for where, column, cached, true in day_rows.compare_and_replace(day, counted, dry_run=dry_run):
+                result.note(Difference(where, column, cached, true))
+
+
+def _days(zone: ZoneInfo) -> list[date]:
+    """Return the days that have records or day rows. A day that begins while this runs is written whole by whoever begins it."""
+    days = day_rows.stored_days()
+    for rows in (UsageRecord.objects.all(), Message.objects.exclude(tool_name="")):
+        after: datetime | None = None
+        while first := (rows if after is None else rows.filter(timestamp__gte=after)).aggregate(first=Min("timestamp"))["first"]:
+            day = first.astimezone(zone).date()
+            days.add(day)
+            after = day_rows.day_start(day_rows.next_day(day), zone)
+    return sorted(days)
+
+
+def _count_day(day: date, zone: ZoneInfo) -> day_rows.Tally:
     counted = day_rows.Tally()
+    span = {"timestamp__gte": day_rows.day_start(day, zone), "timestamp__lt": day_rows.day_start(day_rows.next_day(day), zone)}
     names = ("session__user_id", "session__channel_id", "session__agent", "session__project", "session__triggered_by")
     usage = (
-        UsageRecord.objects.annotate(day=TruncDate("timestamp", tzinfo=zone))
-        .values_list("day", *names, "user_id", "model", "cost_source")
+        UsageRecord.objects.filter(**span)
+        .values_list(*names, "user_id", "model", "cost_source")
         .annotate(*(Sum(column) for column in day_rows.USAGE_MEASURES[1:]), turns=Count("pk"))
         .order_by()
     )
-    for day, *columns in usage.iterator(chunk_size=5000):
-        *session_names, user_id, model, cost_source, input_, output, cache_read, cache_write, cache_write_1h, cost, turns = columns
-        fact = day_rows.UsageFact(day, *session_names[:4], session_names[4] or "", user_id, model, cost_source)  # type: ignore[call-arg]
-        counted.add(fact, (turns, input_, output, cache_read, cache_write, cache_write_1h, day_rows.to_nano(cost or 0)))
+    for owner, channel, agent, project, triggered_by, user_id, model, cost_source, *sums in usage.iterator(chunk_size=2000):
+        *tokens, cost, turns = sums
+        fact = day_rows.UsageFact(day, owner, channel, agent, project, triggered_by or "", user_id, model, cost_source)
+        counted.add(fact, (turns, *tokens, day_rows.to_nano(cost or 0)))
     is_call, is_error = Q(role="tool_use"), Q(role="tool_result", is_error=True)
     tools = (
-        Message.objects.filter(is_call | is_error)
-        .annotate(day=TruncDate("timestamp", tzinfo=zone))
-        .values_list("day", *names, "tool_name")
+        Message.objects.filter(is_call | is_error, **span)
+        .exclude(tool_name="")
+        .values_list(*names, "tool_name")
         .annotate(calls=Count("pk", filter=is_call), errors=Count("pk", filter=is_error))
         .order_by()
     )
-    for day, *columns in tools.iterator(chunk_size=5000):
-        *session_names, tool_name, calls, errors = columns
-        tool = day_rows.ToolFact(day, *session_names[:4], session_names[4] or "", tool_name)  # type: ignore[call-arg]
-        counted.add(tool, (calls, errors))
-    result.day_rows = len(counted.rows())
-    for where, column, cached, true in day_rows.compare_and_replace(counted, dry_run=dry_run):
-        result.note(Difference(where, column, cached, true))
+    for owner, channel, agent, project, triggered_by, tool_name, calls, errors in tools.iterator(chunk_size=2000):
+        counted.add(day_rows.ToolFact(day, owner, channel, agent, project, triggered_by or "", tool_name), (calls, errors))
+    return counted
