@@ -204,6 +204,8 @@ def main() -> None:
         bearer = {"Authorization": f"Bearer {token}"}
         plain = {**bearer, "Content-Type": "application/json"}
         protobuf = {**bearer, "Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"}
+        for kind, port, headers in (("insert", theirs, plain), ("turn", ours, plain), ("span", ours, protobuf)):
+            rate(kind, port, 4, 2, headers)  # the first requests of a process load half of its modules
         for connections in (1, 8):
             found: dict[str, list[float]] = {"insert": [], "turn": []}
             for _ in range(args.rounds):

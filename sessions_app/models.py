@@ -449,7 +449,9 @@ class TraceSession(models.Model):
     source = models.CharField(max_length=64)
     trace_id = models.CharField(max_length=32)
     session = models.ForeignKey(Session, null=True, blank=True, on_delete=models.SET_NULL, related_name="traces")
-    conversation = models.CharField(max_length=KEY_LENGTH, blank=True, help_text="The session's own name in the spans; empty: the trace alone.")
+    conversation = models.CharField(
+        max_length=KEY_LENGTH, blank=True, help_text="The session's own name in the spans; empty: the trace alone."
+    )
     user_id = models.CharField(max_length=KEY_LENGTH, blank=True)
     agent = models.CharField(max_length=100, blank=True)
     speaks = models.BooleanField(default=False, help_text="Its model calls tell what was said, so that its agents need not be asked.")
