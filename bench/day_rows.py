@@ -9,6 +9,7 @@ Prints ratios as well as times: times differ by machine, ratios hardly.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 import tempfile
@@ -104,11 +105,13 @@ def writing() -> None:
     from sessions_app import services
     from sessions_app.models import Session, UsageDayBy
 
-    session = Session.objects.filter(is_demo=True, closed_at=None).order_by("pk")[0]
+    sessions = itertools.cycle(
+        list(Session.objects.filter(is_demo=True).order_by("-last_message_at").values_list("pk", flat=True)[:2000:4])
+    )
 
     def record() -> None:
-        for _ in range(100):
-            services.record_usage(session.pk, model="claude-sonnet-4-5", input_tokens=10, output_tokens=10)
+        for session in itertools.islice(sessions, 100):
+            services.record_usage(session, model="claude-sonnet-4-5", input_tokens=10, output_tokens=10)
 
     with transaction.atomic():
         both = best(record) / 100

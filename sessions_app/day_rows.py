@@ -60,7 +60,10 @@ class Key:
     @property
     def id(self) -> UUID:
         text = "".join(f"{len(name)}:{name}" for name in map(str, self.names))  # with lengths, so that no two lists of names read the same
-        return UUID(bytes=blake2b(text.encode(), digest_size=16, person=self.table.__name__.encode()[:16]).digest())
+        digest = blake2b(text.encode(), digest_size=12, person=self.table.__name__.encode()[:16]).digest()
+        day: date = self.names[0]
+        # The day first: what is written today stands together in the index, however many years there are.
+        return UUID(bytes=day.toordinal().to_bytes(4, "big") + digest)
 
 
 def session_names(session: HasNames) -> tuple[str, str, str, str, str]:
