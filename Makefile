@@ -15,7 +15,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 PYTEST := $(PY) -m pytest
 SKIPPED := $(VENV)/skipped.log
-BENCHES := import_speed day_rows
+BENCHES := import_speed day_rows doors
 # what a site behind HTTPS on its own domain is started with
 DEPLOYED := HTTPS=1 BEHIND_PROXY=1 HSTS_SECONDS=31536000 HSTS_WHOLE_DOMAIN=1 ALLOWED_HOSTS=sessions.example.com
 
