@@ -203,6 +203,12 @@ def plain(text: str, limit: int = PLAIN_LIMIT) -> Shown:
     return Shown(mark_safe(escape(part)), len(part), len(text))
 
 
+def one_line(text: str, limit: int) -> str:
+    """Return the text's beginning with runs of white space as one blank."""
+    line = " ".join(text[: 4 * limit].split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}\u2026"
+
+
 # --- diffs -------------------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from django.test import SimpleTestCase
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions_app import rendering, turns
+from sessions_app import rendering, tool_calls
 from sessions_app.templatetags import sessionsite as tags
 from tests.factories import at
 
@@ -190,16 +190,16 @@ class ToolTests(SimpleTestCase):
             ([1, 2], "[1, 2]"),
         ]
         for arguments, expected in cases:
-            self.assertEqual(turns.telling_argument(arguments), expected, arguments)
+            self.assertEqual(tool_calls.telling_argument(arguments), expected, arguments)
 
     def test_output_of_blocks(self) -> None:
         content = '{"type": "tool_result", "tool_use_id": "a", "content": [{"type": "text", "text": "one"}, {"type": "image"}, 3], "is_error": false}'
-        self.assertEqual(turns.tool_output(content), "one\n[image]\n3")
+        self.assertEqual(tool_calls.tool_output(content), "one\n[image]\n3")
 
     def test_what_is_not_our_json_is_shown_as_it_stands(self) -> None:
         for content in ("not json", "[1]", '{"a": 1', "[" * 50_000):
-            self.assertEqual(turns.tool_output(content), content)
-            self.assertEqual(turns.tool_arguments(content), content)
+            self.assertEqual(tool_calls.tool_output(content), content)
+            self.assertEqual(tool_calls.tool_arguments(content), content)
 
 
 class TagTests(SimpleTestCase):

@@ -8,7 +8,7 @@ from django.http import Http404, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from sessions_app import access, queries, turns
+from sessions_app import access, queries, tool_calls, turns
 from sessions_app.htmx import SignedInRequest, render_fragment, wants_fragment
 from sessions_app.queries import cursors
 from sessions_app.views.page import render_page
@@ -50,8 +50,8 @@ def message_text(request: SignedInRequest, session_id: uuid.UUID, message_id: in
         raise Http404
     text = message.content
     if message.role == "tool_use":
-        text = turns.pretty_arguments(text)
+        text = tool_calls.pretty_arguments(text)
     elif message.role == "tool_result":
-        text = turns.tool_output(text)
+        text = tool_calls.tool_output(text)
     # never HTML, whatever the text says: the type is fixed and browsers are told not to guess (SecurityMiddleware: nosniff)
     return HttpResponse(text, content_type="text/plain; charset=utf-8")
