@@ -26,6 +26,8 @@ KEY_LENGTH = 255  # three of these and a slug stay below the 2,704 bytes that Po
 MODEL_LENGTH = 255
 PROJECT_LENGTH = 500
 TITLE_LENGTH = 101  # 100 code points and an ellipsis
+HEARTBEAT = "__heartbeat__"  # triggered_by of a session that an agent opens by itself, on its clock
+MAX_GAP_MINUTES = 100 * 366 * 24 * 60  # a longer gap is never over, and would reach back before the calendar begins
 
 
 def new_session_id() -> uuid.UUID:

@@ -264,7 +264,7 @@ def test_archiving_takes_it_out_of_the_list_and_keeps_it_reachable() -> None:
     session.refresh_from_db()
     assert session.archived_at == at(1)
     assert queries.list_sessions() == []
-    assert [row.id for row in queries.list_sessions(state="archived")] == [session.id]
+    assert [row.id for row in queries.list_sessions(filter=queries.SessionFilter(status="archived"))] == [session.id]
     found = queries.get_session(session.id)
     assert found is not None and found.is_archived and not found.is_closed
     services.archive_session(session.id, False)

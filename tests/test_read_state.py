@@ -25,12 +25,16 @@ def nightly(key: str = "n", *, now: datetime = T0, **fields: Any) -> Session:
 def unread(session: Session, viewer: Any = None) -> bool:
     """What the list says, its filter, the single row and the counter: all four must agree."""
     row = next(row for row in queries.list_sessions(viewer=viewer) if row.id == session.id)
-    filtered = session.id in {found.id for found in queries.list_sessions(viewer=viewer, unread=True)}
-    left_out = session.id in {found.id for found in queries.list_sessions(viewer=viewer, unread=False)}
+    filtered = session.id in {found.id for found in queries.list_sessions(filter=queries.SessionFilter(unread=True), viewer=viewer)}
+    left_out = session.id in {found.id for found in queries.list_sessions(filter=queries.SessionFilter(unread=False), viewer=viewer)}
     again = queries.session_row(session.id, viewer)
     assert again is not None
     assert row.unread == again.unread == filtered == (not left_out)  # type: ignore[attr-defined]
-    assert queries.unread_count(viewer) == len(queries.list_sessions(viewer=viewer, unread=True)) == queries.rail_counts(viewer).unread
+    assert (
+        queries.unread_count(viewer)
+        == len(queries.list_sessions(filter=queries.SessionFilter(unread=True), viewer=viewer))
+        == queries.rail_counts(viewer).unread
+    )
     return filtered
 
 

@@ -233,12 +233,8 @@ def list_sessions(
     if channel:
         channel_named(channel)
     page = queries.session_page(
+        queries.SessionFilter(status=state, channel=channel or "", unread=unread, user_id=user_id or "", agent=agent or ""),
         viewer=called(request).viewer(),
-        state=state,
-        channel=channel or None,
-        unread=unread,
-        user_id=user_id or None,
-        agent=agent or None,
         after=after or None,
         limit=limit,
     )

@@ -11,15 +11,21 @@ from sessions_app.queries.costs import (
     cost_overview,
     dearest_models,
 )
+from sessions_app.queries.session_filter import SORTS, STATUSES, SessionFilter
 from sessions_app.queries.sessions import (
-    STATES,
+    FACET_LIMIT,
+    Facet,
     RailCounts,
     SessionPage,
+    Total,
     get_session,
     list_sessions,
+    matching_ids,
     rail_counts,
+    session_facets,
     session_page,
     session_row,
+    session_total,
     unread_count,
 )
 from sessions_app.queries.transcripts import (
@@ -38,15 +44,20 @@ from sessions_app.queries.transcripts import (
 )
 
 __all__ = [
-    "STATES",
+    "FACET_LIMIT",
+    "SORTS",
+    "STATUSES",
     "CostOverview",
     "DayCost",
     "DayModelCost",
+    "Facet",
     "MessagePage",
     "ModelCost",
     "RailCounts",
+    "SessionFilter",
     "SessionPage",
     "ToolUse",
+    "Total",
     "Totals",
     "TranscriptPage",
     "UsagePage",
@@ -58,10 +69,13 @@ __all__ = [
     "get_messages",
     "get_session",
     "list_sessions",
+    "matching_ids",
     "message_page",
     "rail_counts",
+    "session_facets",
     "session_page",
     "session_row",
+    "session_total",
     "session_usage",
     "transcript",
     "unread_count",

@@ -134,7 +134,7 @@ def transcript(session: Session, *, after: str | None = None, limit: int = 200) 
     messages = Message.objects.filter(session=session)
     place = cursors.decode(after)
     start: datetime | None = None
-    if place is not None and place[1].isdecimal():
+    if place is not None and isinstance(place[0], datetime) and place[1].isdecimal():
         start = place[0]
         messages = messages.filter(Q(timestamp__gt=start) | Q(timestamp=start, pk__gt=int(place[1])), timestamp__gte=start)
     found = list(messages.order_by("timestamp", "pk")[: limit + 1])

@@ -1,10 +1,10 @@
 """Every write. One verb each; `now=None` is the clock, read once; all else goes through here: pages, API, admin, commands, importers."""
 
+from sessions_app.models import HEARTBEAT
 from sessions_app.services.dead_letters import keep_dead_letter
 from sessions_app.services.facts import rename_session, set_summary, set_tags
 from sessions_app.services.lifecycle import (
     AUTO_CLOSED,
-    HEARTBEAT,
     Continue,
     LoggedSession,
     New,

@@ -15,13 +15,20 @@ from django.utils import timezone
 
 from sessions_app import day_rows
 from sessions_app.errors import InvalidSession, SessionAlreadyOpen, SessionError, SessionNotFound, UnknownChannel
-from sessions_app.models import KEY_LENGTH, PROJECT_LENGTH, Channel, Message, Session, SessionQuerySet, UsageRecord
+from sessions_app.models import (
+    KEY_LENGTH,
+    MAX_GAP_MINUTES,
+    PROJECT_LENGTH,
+    Channel,
+    Message,
+    Session,
+    SessionQuerySet,
+    UsageRecord,
+)
 from sessions_app.services.bulk import LOOKUP_SIZE, chunks, fetch_row, insert_rows
 from sessions_app.services.cleaning import name, storable, storable_json, title_of
 
 AUTO_CLOSED = "Auto-closed: inactivity"
-HEARTBEAT = "__heartbeat__"
-MAX_GAP_MINUTES = 100 * 366 * 24 * 60  # a longer gap is never over, and would reach back before the calendar begins
 OF_THE_CHANNEL: Any = object()  # open_session's default gap: the channel row's
 
 

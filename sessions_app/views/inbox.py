@@ -31,10 +31,8 @@ def session_list(request: SignedInRequest) -> HttpResponse:
     channels = {channel.slug: channel for channel, _ in rail.channels}
     chosen = SessionFilterForm(request.GET).session_filter(set(channels))
     page = queries.session_page(
+        queries.SessionFilter(status=chosen.state, channel=chosen.channel, unread=chosen.unread),
         viewer=request.user,
-        state=chosen.state,
-        channel=chosen.channel or None,
-        unread=chosen.unread,
         after=chosen.after or None,
         limit=PAGE_SIZE,
     )
