@@ -17,6 +17,19 @@ UNKNOWN_TOOL = "unknown"
 
 
 @dataclass(slots=True, kw_only=True)
+class Recorded:
+    """How an event stood in the store that exported it; what is stored of it comes from here, instead of being made anew.
+
+    fingerprint: of its body as it was sent, None where the event had no id. cost_source: of a usage event, whose cost_usd then stands as it is.
+    """
+
+    source: str
+    received_at: datetime
+    fingerprint: int | None = None
+    cost_source: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
 class MessageEvent:
     """One message of a transcript.
 
@@ -39,6 +52,7 @@ class MessageEvent:
     is_error: bool = False
     titles: bool = True
     extra: dict[str, Any] = field(default_factory=dict)
+    recorded: Recorded | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,6 +79,7 @@ class UsageEvent:
     response_id: str = ""
     replaces: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
+    recorded: Recorded | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,6 +93,7 @@ class CompactionEvent:
     timestamp: datetime | None = None
     event_id: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
+    recorded: Recorded | None = None
 
 
 Event = MessageEvent | UsageEvent | CompactionEvent

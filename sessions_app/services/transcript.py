@@ -31,6 +31,7 @@ MAX_TOKENS_PER_CALL = 100_000_000
 MAX_COST_PER_CALL = Decimal(1_000_000)  # dollars
 MAX_TURN = 2_000_000_000
 UNKNOWN_MODEL = "unknown"
+COST_SOURCES = tuple(source for source, _ in UsageRecord.SOURCES)
 NO_TITLE = "no_title"  # in a message's extra: a user message that nobody typed, which must not name the session
 
 Row = TypeVar("Row", Message, UsageRecord, Compaction)
@@ -275,6 +276,11 @@ class _Target:
     events: list[Event]
     is_changed: bool = False
 
+    @property
+    def is_restored(self) -> bool:
+        """Whether these are events as an export recorded them, in a session whose own facts stand."""
+        return bool(self.events) and self.events[0].recorded is not None
+
     def change(self, **values: Any) -> None:
         for column, value in values.items():
             setattr(self.session, column, value)
@@ -331,7 +337,11 @@ class _Writer:
     def received(self, session: Session, event: Event, error: type[SessionError]) -> dict[str, Any]:
         timestamp = self.now if event.timestamp is None else aware(event.timestamp, "timestamp", error)
         event_id = name(event.event_id, "event_id", error=error) if event.event_id else ""
-        return {"session_id": session.pk, "timestamp": timestamp, "received_at": self.now, "source": self.source, "event_id": event_id}
+        source, received_at = self.source, self.now
+        if event.recorded is not None:
+            source = name(event.recorded.source, "source", length=64, error=error)
+            received_at = aware(event.recorded.received_at, "received_at", error)
+        return {"session_id": session.pk, "timestamp": timestamp, "received_at": received_at, "source": source, "event_id": event_id}
 
     def message_row(self, session: Session, event: MessageEvent) -> Message:
         if event.role not in ROLES:
@@ -351,7 +361,7 @@ class _Writer:
             Message,
             {
                 **self.received(session, event, InvalidMessage),
-                "fingerprint": fingerprint(event.role, event.content, event.timestamp) if event.event_id else None,
+                "fingerprint": _mark(event, event.role, event.content, event.timestamp),
                 "role": event.role,
                 "agent": name(event.agent, "agent", length=100, error=InvalidMessage) if event.agent else "",
                 "subagent_id": name(event.subagent_id, "subagent_id", length=100, error=InvalidMessage) if event.subagent_id else "",
@@ -374,7 +384,9 @@ class _Writer:
         model = name(event.model, "model", length=MODEL_LENGTH, error=InvalidUsage).strip() or UNKNOWN_MODEL
         provider = name(event.provider, "provider", length=100, error=InvalidUsage)
         cost, cost_source = _reported(event.cost_usd), "reported"
-        if cost is None:
+        if event.recorded is not None:
+            cost_source = _recorded_source(cost, event.recorded.cost_source)
+        elif cost is None:
             speed = event.extra.get("speed", "") if event.extra else ""
             cost = pricing.price_call(
                 model=model, provider=provider, at=received["timestamp"], speed=speed if isinstance(speed, str) else "", **counts
@@ -386,7 +398,7 @@ class _Writer:
             {
                 **received,
                 **counts,
-                "fingerprint": fingerprint(*sent) if event.event_id else None,
+                "fingerprint": _mark(event, *sent),
                 "turn": event.turn,
                 "model": model,
                 "provider": provider,
@@ -405,7 +417,7 @@ class _Writer:
             Compaction,
             {
                 **self.received(session, event, InvalidMessage),
-                "fingerprint": fingerprint(event.trigger, event.summary, event.pre_tokens, event.timestamp) if event.event_id else None,
+                "fingerprint": _mark(event, event.trigger, event.summary, event.pre_tokens, event.timestamp),
                 "trigger": name(event.trigger, "trigger", length=40, error=InvalidMessage),
                 "pre_tokens": _count(event.pre_tokens, "pre_tokens", InvalidMessage),
                 "summary": summary,
@@ -418,18 +430,25 @@ class _Writer:
 
     def only_new(self, model: type[Row], incoming: list[_Incoming[Row]]) -> list[_Incoming[Row]]:
         """Sort out what was stored before: the same id and body again is a duplicate, another body is refused, unless the event replaces."""
-        known: dict[str, Row | _Stored] = {}
-        for some in chunks([item.row.event_id for item in incoming if item.row.event_id], LOOKUP_SIZE):
-            known.update({row.event_id: row for row in _known(model, self.source, some, whole=self.with_ids)})
+        by_source: dict[str, list[str]] = {}
+        for item in incoming:
+            if item.row.event_id:
+                by_source.setdefault(item.row.source, []).append(item.row.event_id)
+        known: dict[tuple[str, str], Row | _Stored] = {}
+        for source, event_ids in by_source.items():
+            for some in chunks(event_ids, LOOKUP_SIZE):
+                known.update({(source, row.event_id): row for row in _known(model, source, some, whole=self.with_ids)})
         new: list[_Incoming[Row]] = []
-        first: dict[str, _Incoming[Row]] = {}  # of the new ones by event id, so that a later event of the same id finds the earlier one
+        # of the new ones by source and event id, so that a later event of the same id finds the earlier one
+        first: dict[tuple[str, str], _Incoming[Row]] = {}
         for item in incoming:
             event_id, result = item.row.event_id, item.target.result
-            before = first.get(event_id) if event_id else None
-            earlier = before.row if before else known.get(event_id) if event_id else None
+            key = (item.row.source, event_id)
+            before = first.get(key) if event_id else None
+            earlier = before.row if before else known.get(key) if event_id else None
             if earlier is None:
                 if event_id:
-                    first[event_id] = item
+                    first[key] = item
                 new.append(item)
                 continue
             result.rows[item.index] = None if isinstance(earlier, _Stored) else earlier
@@ -437,7 +456,7 @@ class _Writer:
                 if isinstance(item.row, UsageRecord) and _has_grown(item.row, earlier):
                     if before is None:
                         self.replace_usage(item.target, earlier.pk, item.row)
-                        known[event_id] = result.rows[item.index] = item.row
+                        known[key] = result.rows[item.index] = item.row
                         continue
                     before.row = item.row
                 result.duplicates += 1
@@ -491,9 +510,9 @@ class _Writer:
             tool_call_count=session.tool_call_count + calls,
             error_count=session.error_count + errors,
         )
-        if self.imported:
+        if self.imported and not target.is_restored:
             target.change(created_at=min(session.created_at, *times))
-        if not session.title:
+        if not session.title and not target.is_restored:
             target.change(title=_first_prompt(messages))
         if (
             not self.imported
@@ -622,6 +641,20 @@ def tool_columns(event: MessageEvent) -> tuple[str, str, bool]:
             call_id = body.get("id") if event.role == "tool_use" else body.get("tool_use_id")
             is_error = body.get("is_error") is True
     return _short(tool_name) or UNKNOWN_TOOL, _short(call_id), is_error
+
+
+def _mark(event: Event, *body: object) -> int | None:
+    """Return the fingerprint of an event's body, None for one without an id; of a recorded one as it was recorded."""
+    if event.recorded is not None:
+        return event.recorded.fingerprint
+    return fingerprint(*body) if event.event_id else None
+
+
+def _recorded_source(cost: Decimal | None, source: str) -> str:
+    """Return the cost source of a recorded call. Raises InvalidUsage where it does not fit the cost."""
+    if (source == "unknown") != (cost is None) or source not in COST_SOURCES:
+        raise InvalidUsage(f"cost_source is {_words(source)}, with {'no cost' if cost is None else 'a cost'}.", field="cost_source")
+    return source
 
 
 def _first_prompt(messages: list[Message]) -> str:
