@@ -7,8 +7,10 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.cache import patch_vary_headers
+from django.utils.cache import patch_cache_control, patch_vary_headers
 from django_htmx.middleware import HtmxDetails
+
+PRELOADED_SECONDS = 10
 
 
 class SignedInRequest(HttpRequest):
@@ -27,5 +29,8 @@ def wants_fragment(request: HttpRequest) -> bool:
 def render_fragment(request: HttpRequest, template: str, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
     """Render `page.html#partial`."""
     response = render(request, template, context, status=status)
-    patch_vary_headers(response, ["HX-Request"])
+    patch_vary_headers(response, ["HX-Request", "HX-Target"])
+    if request.method == "GET" and request.headers.get("HX-Preloaded"):
+        # What a hover fetched is what the click behind it shows, for PRELOADED_SECONDS (inbox.js has the same).
+        patch_cache_control(response, private=True, max_age=PRELOADED_SECONDS)
     return response

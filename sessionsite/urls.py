@@ -22,3 +22,6 @@ urlpatterns = [
     # The pages: inbox, transcript, costs.
     path("", include("sessions_app.urls")),
 ]
+
+handler403 = "sessions_app.views.errors.permission_denied"
+handler404 = "sessions_app.views.errors.page_not_found"

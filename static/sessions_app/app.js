@@ -1,6 +1,10 @@
-// Keys, fresh relative times, focus after a row left the list, and a word when the site cannot be reached. Every page works without it.
+// What every page has: single keys, fresh relative times, focus that survives a swap, and the toast. Every page works without it.
+// The others (inbox.js, live.js, palette.js, transcript.js) add to `sessionsite`; listeners sit on the document, so that a swap needs no set-up.
 (() => {
   "use strict";
+
+  const site = (window.sessionsite = {});
+  const byId = (id) => (id ? document.getElementById(id) : null);
 
   // --- relative times: the same words as templatetags/sessionsite.py, ago_text; from a day on the server's word stands
   const agoText = (seconds) => {
@@ -20,42 +24,87 @@
   setInterval(freshen, 30_000);
   document.addEventListener("visibilitychange", freshen);
 
-  // --- single keys, which can be switched off (WCAG 2.1.4)
+  // --- single keys, which can be switched off (WCAG 2.1.4): kept by the server for the person, here for a page without one
   const SWITCH = "sessionsite-keys";
   const stored = () => {
     try { return localStorage.getItem(SWITCH); } catch { return null; }
   };
-  let keysAreOn = stored() !== "off";
-  const keysSwitch = document.getElementById("keys-switch");
-  if (keysSwitch) {
-    keysSwitch.checked = keysAreOn;
-    keysSwitch.addEventListener("change", () => {
-      keysAreOn = keysSwitch.checked;
-      try { localStorage.setItem(SWITCH, keysAreOn ? "on" : "off"); } catch { /* a browser that keeps nothing: until the page is left */ }
-    });
-  }
-
-  const currentRow = () => document.activeElement?.closest?.(".session-row") ?? null;
-  const focusRow = (row) => row?.querySelector(".row-title")?.focus();
-  const moveRow = (step) => {
-    const rows = [...document.querySelectorAll(".session-row")];
-    if (!rows.length) return false;
-    const at = rows.indexOf(currentRow());
-    focusRow(rows[Math.min(Math.max(at < 0 ? (step > 0 ? 0 : rows.length - 1) : at + step, 0), rows.length - 1)]);
-    return true;
+  const root = document.documentElement;
+  let keysAreOn = root.dataset.keys ? root.dataset.keys === "on" : stored() !== "off";
+  document.addEventListener("change", (event) => {
+    if (event.target.id !== "keys-switch") return;
+    keysAreOn = event.target.checked;
+    try { localStorage.setItem(SWITCH, keysAreOn ? "on" : "off"); } catch { /* a browser that keeps nothing: until the page is left */ }
+  });
+  const showSwitch = () => {
+    const box = byId("keys-switch");
+    if (box) box.checked = keysAreOn;
   };
-  const press = (key) => {
-    const button = (currentRow() ?? document).querySelector(currentRow() ? `[data-key="${key}"]` : `.toolbar [data-key="${key}"]`);
+  showSwitch();
+
+  // name ("j", "g i") -> what it does, newest first; each tells whether it did something
+  const keys = new Map();
+  site.key = (name, act) => keys.set(name, [act, ...(keys.get(name) ?? [])]);
+  site.keyNames = () => [...keys.keys()];
+  const prefixes = () => new Set([...keys.keys()].filter((name) => name.includes(" ")).map((name) => name.split(" ")[0]));
+  const FIELDS = "input:not([type=checkbox], [type=radio], [type=button], [type=submit], [type=reset]), textarea, select, [contenteditable]";
+  let prefix = "";
+  let prefixAt = 0;
+  document.addEventListener("keydown", (event) => {
+    if (!keysAreOn || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    if (event.target.closest?.(FIELDS) || ["Shift", "CapsLock"].includes(event.key)) return;
+    // what floats has the keyboard for itself; the sheet of keys closes with its own
+    if (document.querySelector("dialog[open], :popover-open") && event.key !== "?") return;
+    const name = prefix && Date.now() - prefixAt < 1500 ? `${prefix} ${event.key}` : event.key;
+    prefix = "";
+    if (prefixes().has(name)) {
+      [prefix, prefixAt] = [name, Date.now()];
+      event.preventDefault();
+    } else if (keys.get(name)?.some((act) => act(event))) {
+      event.preventDefault();
+    }
+  });
+
+  const follow = (selector) => {
+    const link = document.querySelector(selector);
+    link?.click();
+    return Boolean(link);
+  };
+  site.follow = follow;
+  for (const place of ["i", "a", "c"]) site.key(`g ${place}`, () => follow(`[data-go="${place}"]`));
+  site.key("?", () => { byId("keys")?.togglePopover(); return true; });
+  site.key("/", () => {
+    const field = byId("q") ?? byId("find");
+    if (!field?.offsetParent) return follow("[data-palette]");
+    field.focus();
+    field.select();
+    return true;
+  });
+  // On a whole page of a transcript; inbox.js knows the pane.
+  site.key("u", () => {
+    const link = byId("back");
+    if (!link) return false;
+    // the list as it was, filters and place, when one came from it
+    const from = document.referrer && new URL(document.referrer);
+    if (from && from.origin === location.origin && from.pathname === new URL(link.href).pathname && history.length > 1) history.back();
+    else link.click();
+    return true;
+  });
+  for (const name of ["e", "r"]) site.key(name, () => follow(`.toolbar [data-key="${name}"]`));
+  site.key("z", () => {
+    const button = document.querySelector("#toast form button");
     button?.click();
     return Boolean(button);
-  };
+  });
+
+  // --- places in the document, one after the other: prompts and errors
   const jump = (selector, step) => {
-    const places = [...document.querySelectorAll(selector)];
+    const places = [...document.querySelectorAll(selector)].filter((place) => place.getClientRects().length);
     if (!places.length) return false;
-    const scroller = document.querySelector(".page");
-    const top = scroller && scroller.scrollHeight > scroller.clientHeight ? scroller.getBoundingClientRect().top : 0;
+    let scroller = places[0].parentElement;
+    while (scroller && !(scroller.scrollHeight > scroller.clientHeight && /auto|scroll/.test(getComputedStyle(scroller).overflowY))) scroller = scroller.parentElement;
     // the sticky toolbar covers 44 px
-    const line = top + 60;
+    const line = (scroller && scroller !== root ? scroller.getBoundingClientRect().top : 0) + 60;
     const next = step > 0
       ? places.find((place) => place.getBoundingClientRect().top > line + 4)
       : places.findLast((place) => place.getBoundingClientRect().top < line - 4);
@@ -64,89 +113,64 @@
     next.scrollIntoView({ block: "start" });
     return true;
   };
-  const back = () => {
-    const link = document.getElementById("back");
-    if (!link) return false;
-    // the list as it was, filters and place, when one came from it
-    const from = document.referrer && new URL(document.referrer);
-    if (from && from.origin === location.origin && from.pathname === link.pathname && history.length > 1) history.back();
-    else link.click();
-    return true;
-  };
-  const go = (key) => {
-    const target = { i: '.rail-link[title="Inbox"]', c: '.rail-link[title="Costs"]' }[key];
-    const link = target && document.querySelector(target);
-    link?.click();
-    return Boolean(link);
-  };
-  const keys = {
-    j: () => moveRow(1),
-    k: () => moveRow(-1),
-    o: () => { const link = currentRow()?.querySelector(".row-title"); link?.click(); return Boolean(link); },
-    u: back,
-    r: () => press("r"),
-    e: () => press("e"),
-    n: () => jump(".transcript > .is-prompt", 1),
-    p: () => jump(".transcript > .is-prompt", -1),
-    f: () => jump(".tool-call.is-failed", 1),
-    "?": () => { document.getElementById("keys")?.togglePopover(); return true; },
-  };
-  let afterG = 0;
-  document.addEventListener("keydown", (event) => {
-    if (!keysAreOn || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-    if (event.target.closest?.("input, textarea, select, [contenteditable]")) return;
-    let done = false;
-    if (Date.now() - afterG < 1000) { afterG = 0; done = go(event.key); }
-    else if (event.key === "g") { afterG = Date.now(); done = true; }
-    else if (Object.hasOwn(keys, event.key)) done = keys[event.key]();
-    if (done) event.preventDefault();
-  });
+  site.key("n", () => jump(".transcript .is-prompt", 1));
+  site.key("p", () => jump(".transcript .is-prompt", -1));
+  site.key("f", () => jump(".tool-call.is-failed", 1));
 
-  // --- after archive the focus goes to the next row, not to the top of the page
-  let heir = null;
-  document.addEventListener("htmx:beforeRequest", (event) => {
-    const form = event.target.closest?.("form[data-leaves]");
-    const row = form?.closest(".session-row");
-    if (!row) return;
-    const rows = [...document.querySelectorAll(".session-row")];
-    const at = rows.indexOf(row);
-    heir = { gone: row.id, next: (rows[at + 1] ?? rows[at - 1])?.id };
+  // --- focus: what a swap took it from gives it to its heir; Back and Forward give it back
+  const PLACES = "sessionsite-places";
+  const here = () => location.pathname + location.search;
+  let places = {};
+  try { places = JSON.parse(sessionStorage.getItem(PLACES) ?? "{}"); } catch { /* begins empty */ }
+  document.addEventListener("focusin", (event) => {
+    if (!event.target.id) return;
+    delete places[here()];
+    places[here()] = event.target.id; // the newest stands last
+    for (const old of Object.keys(places).slice(0, -30)) delete places[old];
   });
-  document.addEventListener("htmx:afterSettle", () => {
-    if (heir && !document.getElementById(heir.gone)) focusRow(document.getElementById(heir.next));
-    heir = null;
+  addEventListener("pagehide", () => {
+    try { sessionStorage.setItem(PLACES, JSON.stringify(places)); } catch { /* then Back begins at the top */ }
   });
+  const refocus = (id) => byId(id)?.focus();
+  document.addEventListener("htmx:historyRestore", () => { showSwitch(); refocus(places[here()]); });
+  if (performance.getEntriesByType("navigation")[0]?.type === "back_forward") refocus(places[here()]);
+  site.refocus = refocus;
 
   // --- toasts go by themselves, unless one is being used; a failure says what happened
   let toastTimer = 0;
-  const toast = () => document.getElementById("toast");
+  const toast = () => byId("toast");
   const fadeToast = () => {
     clearTimeout(toastTimer);
     if (!toast()?.firstElementChild) return;
     toastTimer = setTimeout(() => {
-      if (toast().matches(":hover, :focus-within")) fadeToast();
+      if (toast().matches(":hover, :focus-within") || document.hidden) fadeToast();
       else toast().replaceChildren();
     }, 10_000);
   };
-  const say = (words) => {
+  site.say = (words, link) => {
     const line = document.createElement("p");
     line.className = "toast";
     line.textContent = words;
+    if (link) {
+      const anchor = document.createElement("a");
+      [anchor.className, anchor.href, anchor.textContent] = ["button", link.href, link.words];
+      line.append(" ", anchor);
+    }
     toast()?.replaceChildren(line);
     fadeToast();
   };
-  document.addEventListener("htmx:sendError", () => say("The site cannot be reached. Nothing was changed; try again."));
-  document.addEventListener("htmx:timeout", () => say("The site took too long. Reload to see what it did."));
+  document.addEventListener("htmx:sendError", () => site.say("The site cannot be reached. Nothing was changed; try again."));
+  document.addEventListener("htmx:timeout", () => site.say("The site took too long. Reload to see what it did."));
   document.addEventListener("htmx:responseError", (event) => {
     const status = event.detail.xhr.status;
-    say(status === 404 ? "That session is no longer there." : status === 403 ? "You may not change this session." : "The site could not do that. Nothing was changed.");
+    site.say(status === 404 ? "That session is no longer there." : status === 403 ? "You may not change this session." : "The site could not do that. Nothing was changed.");
   });
   document.addEventListener("htmx:oobAfterSwap", fadeToast);
   fadeToast();
 
   // --- a link to a message opens the folds around it
   const unfold = () => {
-    const place = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const place = location.hash.length > 1 && byId(decodeURIComponent(location.hash.slice(1)));
     if (!place) return;
     for (let fold = place.closest("details"); fold; fold = fold.parentElement?.closest("details")) fold.open = true;
     place.scrollIntoView({ block: "start" });

@@ -1,0 +1,169 @@
+// The list and its reading pane: the cursor among the rows, selection, what opens where, and who inherits the focus of a row that left.
+(() => {
+  "use strict";
+
+  const site = window.sessionsite;
+  const byId = (id) => (id ? document.getElementById(id) : null);
+  const rows = () => [...document.querySelectorAll("#session-list .session-row")];
+  const titleOf = (row) => row?.querySelector(".row-title");
+  const focusRow = (row) => { titleOf(row)?.focus(); return Boolean(row); };
+  const focusedRow = () => document.activeElement?.closest?.(".session-row") ?? null;
+  const pane = () => {
+    const element = byId("reading-pane");
+    return element?.offsetParent ? element : null;
+  };
+  const openedRow = () => document.querySelector('.row-title[aria-current="true"]')?.closest(".session-row") ?? null;
+  const isReading = () => Boolean(pane()?.querySelector(".transcript")) && (pane().contains(document.activeElement) || document.activeElement === document.body);
+
+  // --- the cursor is the focus; with none, it begins where it was last
+  let cursor = "";
+  document.addEventListener("focusin", (event) => {
+    const row = event.target.closest?.(".session-row");
+    if (row) cursor = row.id;
+  });
+  const move = (step) => {
+    const all = rows();
+    if (!all.length) return false;
+    const reading = isReading() && openedRow();
+    const from = reading || focusedRow() || byId(cursor);
+    const at = all.indexOf(from);
+    const next = all[Math.min(Math.max(at < 0 ? (step > 0 ? 0 : all.length - 1) : at + step, 0), all.length - 1)];
+    // who reads goes on reading: the next session opens in the pane
+    if (reading) { if (next !== reading) openRow(next); } else focusRow(next);
+    return true;
+  };
+  site.key("j", () => move(1));
+  site.key("k", () => move(-1));
+
+  // --- opening: into the pane where there is one, else as the link it is
+  let entersPane = false;
+  const openRow = (row) => {
+    const link = titleOf(row);
+    link?.click();
+    return Boolean(link);
+  };
+  site.key("o", () => openRow(focusedRow()));
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.(".row-title");
+    if (!link) return;
+    if (!pane() || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || event.button) {
+      event.stopPropagation(); // htmx listens on the link itself and does not get it
+      return;
+    }
+    entersPane = event.detail === 0; // by key: the focus goes along
+    for (const other of document.querySelectorAll(".row-title[aria-current]")) other.removeAttribute("aria-current");
+    link.setAttribute("aria-current", "true");
+    cursor = link.closest(".session-row").id;
+  }, true);
+  document.addEventListener("htmx:afterSettle", () => {
+    if (!entersPane || !pane()?.querySelector(".transcript")) return;
+    entersPane = false;
+    pane().querySelector("h1, h2")?.focus({ preventScroll: true });
+  });
+  site.key("u", () => {
+    const row = pane()?.querySelector(".transcript") && (openedRow() ?? byId(cursor));
+    if (row) focusRow(row);
+    return Boolean(row);
+  });
+  // A word for the server that its answer may bring a row along, which htmx would look for.
+  document.addEventListener("htmx:configRequest", (event) => {
+    const id = event.detail.path.match(/[0-9a-f]{8}-[0-9a-f-]{27}/)?.[0];
+    if (!byId(`session-${id}`)) delete event.detail.headers["X-Reading-Pane"];
+  });
+
+  // --- what is done with a row, or with all that are selected
+  const press = (name) => {
+    const row = focusedRow();
+    const button = document.querySelector(".row-check:checked")
+      ? document.querySelector(`.bulk-bar [data-key="${name}"]`)
+      : row?.querySelector(`[data-key="${name}"]`);
+    button?.click();
+    return Boolean(button);
+  };
+  for (const name of ["e", "r"]) site.key(name, () => press(name));
+
+  // --- selection; shift reaches from the last box to this one
+  let anchor = "";
+  const boxOf = (row) => row?.querySelector(".row-check");
+  const check = (box, wanted) => {
+    if (!box || box.checked === wanted) return;
+    box.checked = wanted;
+    box.dispatchEvent(new Event("change", { bubbles: true }));
+  };
+  const checkRange = (row, wanted) => {
+    const all = rows();
+    const [from, to] = [all.indexOf(byId(anchor)), all.indexOf(row)];
+    if (from < 0 || to < 0) return check(boxOf(row), wanted);
+    for (const one of all.slice(Math.min(from, to), Math.max(from, to) + 1)) check(boxOf(one), wanted);
+  };
+  site.key("x", () => {
+    const row = focusedRow();
+    const box = boxOf(row);
+    if (!box) return false;
+    check(box, !box.checked);
+    anchor = row.id;
+    return true;
+  });
+  site.key("X", () => {
+    const row = focusedRow();
+    if (!boxOf(row)) return false;
+    checkRange(row, true);
+    anchor = row.id;
+    return true;
+  });
+  site.key("* a", () => { for (const row of rows()) check(boxOf(row), true); return rows().length > 0; });
+  site.key("* n", () => { for (const row of rows()) check(boxOf(row), false); return rows().length > 0; });
+  document.addEventListener("click", (event) => {
+    if (!event.target.matches?.(".row-check")) return;
+    const row = event.target.closest(".session-row");
+    if (event.shiftKey) checkRange(row, event.target.checked);
+    anchor = row.id;
+  });
+
+  // --- who inherits: the next row after one that left; the row itself when it came back
+  let order = [];
+  let left = [];
+  let comesBack = false;
+  let wasReading = false;
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    order = rows().map((row) => row.id);
+    comesBack = Boolean(event.target.closest?.("#toast"));
+    wasReading = Boolean(pane()?.contains(event.target));
+  });
+  document.addEventListener("htmx:afterSettle", () => {
+    const gone = order.filter((id) => !byId(id));
+    const back = comesBack && left.find(byId);
+    if (back) {
+      [comesBack, left] = [false, []];
+      focusRow(byId(back));
+      return;
+    }
+    if (!order.length || !gone.length || !rows().length) return;
+    const at = order.indexOf(cursor);
+    const heir = byId(order.slice(Math.max(at, 0)).find(byId) ?? order.slice(0, Math.max(at, 0)).findLast(byId)) ?? rows()[0];
+    const isLost = !document.activeElement || document.activeElement === document.body;
+    left = gone;
+    if (gone.includes(cursor) && wasReading) openRow(heir); // archived while reading: on to the next
+    else if (isLost) focusRow(heir);
+    order = rows().map((row) => row.id);
+  });
+
+  // --- hovering a row, or resting on it with the keys, fetches what a click would show; the answer may be used for a few seconds
+  let preloadTimer = 0;
+  let preloads = 0;
+  const preloaded = new Set();
+  setInterval(() => { preloads = 0; preloaded.clear(); }, 10_000); // seconds that the server allows an answer to be used: htmx.py
+  const preload = (event) => {
+    const link = event.target.closest?.(".row-title, .session-row")?.closest(".session-row")?.querySelector(".row-title[hx-get]");
+    clearTimeout(preloadTimer);
+    if (!link || !pane() || preloads >= 5 || preloaded.has(link.href) || navigator.connection?.saveData) return;
+    preloadTimer = setTimeout(() => {
+      preloads += 1;
+      preloaded.add(link.href);
+      // the headers by which the answer varies are those of the click
+      fetch(link.getAttribute("hx-get"), { headers: { "HX-Request": "true", "HX-Target": "reading-pane", "HX-Preloaded": "true" }, priority: "low" }).catch(() => {});
+    }, 80);
+  };
+  document.addEventListener("pointerover", (event) => { if (event.pointerType === "mouse") preload(event); });
+  document.addEventListener("focusin", preload);
+})();
