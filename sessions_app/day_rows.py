@@ -25,6 +25,7 @@ from django.db import connection, models, transaction
 from sessions_app.errors import WrongTimeZone
 from sessions_app.models import Message, StoreFact, ToolDay, ToolDayByName, UsageDay, UsageDayBy, UsageRecord
 from sessions_app.money import to_nano
+from sessions_app.session_groups import Moves
 
 USAGE_MEASURES = ("turns", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens", "cost_usd")
 TOOL_MEASURES = ("invocations", "errors")
@@ -135,10 +136,11 @@ def tool_entry(names: tuple[str, str, str, str, str], message: Message) -> Entry
 
 
 class Tally:
-    """What one transaction adds to the day rows: whole numbers (tokens, nano-dollars) by fact."""
+    """What one transaction adds to the day rows: whole numbers (tokens, nano-dollars) by fact; and where it moved sessions (see session_groups)."""
 
     def __init__(self) -> None:
         self.facts: dict[Fact, list[int]] = {}
+        self.moves = Moves()
 
     def add(self, fact: Fact, measures: Iterable[int], times: int = 1) -> None:
         """Add a record's numbers; times=-1 takes them away again."""
@@ -152,6 +154,7 @@ class Tally:
     def merge(self, other: Tally) -> None:
         for fact, measures in other.facts.items():
             self.add(fact, measures)
+        self.moves.merge(other.moves)
 
     def rows(self) -> dict[Key, list[int]]:
         """Return the sums by row of the day tables."""
@@ -265,9 +268,11 @@ def writing() -> Iterator[Tally]:
     try:
         with transaction.atomic():
             yield tally
-            if outer is None and tally.facts:
-                tally.flush()
-                check_time_zone()  # last: a recount that cut the days anew meanwhile held the tables, and is over now
+            if outer is None:
+                if tally.facts:
+                    tally.flush()
+                    check_time_zone()  # after it: a recount that cut the days anew meanwhile held the tables, and is over now
+                tally.moves.flush()
     finally:
         _current.tally = outer
     if outer is not None:

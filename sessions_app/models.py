@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,14 @@ class SessionQuerySet(models.QuerySet["Session"]):
             return self
         own = _own_name(viewer)
         return self.filter(user_id=own) if own else self.none()
+
+    def changeable_by(self, viewer: User) -> SessionQuerySet:
+        """Keep what this viewer sees and may archive, close, reopen and tag: their own, and with change_session all that they see.
+        Costs a query for the permissions, once per user object."""
+        rows = self.visible_to(viewer)
+        if viewer.is_active and viewer.has_perm("sessions_app.change_session"):
+            return rows
+        return rows.filter(user_id=_own_name(viewer))
 
     def open(self) -> SessionQuerySet:
         return self.filter(closed_at=None)
@@ -160,6 +169,11 @@ class Session(models.Model):
         help_text="Of the newest call of the main thread; of the first call of a sub-agent where there is none.",
     )
 
+    # cached: the keys of its SessionGroup and SessionHome, and how long it ran, from its own columns; rebuilt by `manage.py recount`
+    group_id = models.BigIntegerField(default=0, editable=False)
+    home_id = models.BigIntegerField(default=0, editable=False)
+    span = models.PositiveSmallIntegerField(default=0, editable=False)  # the k with a duration of less than 2^k hours
+
     objects = SessionQuerySet.as_manager()
 
     class Meta:
@@ -171,16 +185,19 @@ class Session(models.Model):
             ),
         ]
         indexes = [
-            # the inbox: newest activity first, archived left out
-            models.Index(F("last_message_at").desc(), F("id").desc(), condition=Q(archived_at=None), name="session_inbox"),
-            # every other state of the list
-            models.Index(F("last_message_at").desc(), F("id").desc(), name="session_by_activity"),
-            # the same for a viewer who sees only their own
-            models.Index(F("user_id"), F("last_message_at").desc(), F("id").desc(), name="session_by_user"),
-            models.Index(F("channel"), F("last_message_at").desc(), F("id").desc(), name="session_by_channel"),
-            # close_stale_sessions; the rail's number of open ones
+            # the list, newest activity first, of whatever is not rare (see queries.session_list); each turn moves a session in these three
+            models.Index(F("last_message_at").desc(), F("id").desc(), F("group_id"), F("home_id"), F("cost_usd"), name="session_by_activity"),
+            # what is rare by channel, agent, model, trigger or state
+            models.Index(F("group_id"), F("last_message_at").desc(), F("id").desc(), name="session_by_group"),
+            # what is rare by user or project, also beside the others
+            models.Index(F("home_id"), F("group_id"), F("last_message_at").desc(), F("id").desc(), name="session_by_home"),
+            # a range of costs; the dearest first
+            models.Index(F("cost_usd").desc(), F("id").desc(), F("group_id"), F("home_id"), name="session_by_cost"),
+            # what was still going on after a range of dates
+            models.Index(fields=["span", "last_message_at"], condition=Q(span__gt=0), name="session_long"),
+            # close_stale_sessions
             models.Index(fields=["channel", "last_message_at"], condition=Q(closed_at=None), name="session_open"),
-            # the unread counter
+            # what is unread since a viewer read everything
             models.Index(fields=["unread_since"], condition=Q(unread_since__isnull=False), name="session_unread"),
             # demo --remove
             models.Index(fields=["id"], condition=Q(is_demo=True), name="session_demo"),
@@ -205,6 +222,11 @@ class Session(models.Model):
         """The shared default; a viewer's own state is a query's business."""
         return self.unread_since is None
 
+    def is_stale(self, now: datetime) -> bool:
+        """Whether it is open and idle for its channel's gap or longer. Costs a query where the channel is not joined."""
+        gap = self.channel.gap_minutes
+        return self.closed_at is None and gap is not None and now - self.last_message_at >= timedelta(minutes=min(gap, MAX_GAP_MINUTES))
+
     @property
     def total_input_tokens(self) -> int:
         return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens
@@ -217,6 +239,74 @@ class Session(models.Model):
     def cost_known(self) -> Decimal | None:
         """The cost, or None where there are calls and none of them has a price."""
         return None if self.total_turns and self.unpriced_turns == self.total_turns else self.cost_usd
+
+
+class SessionGroup(models.Model):
+    """Cached (rebuilt by `manage.py recount`): how many sessions have these names and this state. There are few such combinations, so that what a
+    filter of the list matches is first looked for here. id: a digest of the other columns (see session_groups)."""
+
+    STATES = [(state, state) for state in ("open", "closed", "archived")]
+
+    id = models.BigIntegerField(primary_key=True, editable=False)
+    channel = models.CharField(max_length=50)
+    agent = models.CharField(max_length=100, blank=True)
+    model = models.CharField(max_length=MODEL_LENGTH, blank=True)
+    triggered_by = models.CharField(max_length=KEY_LENGTH, blank=True)
+    state = models.CharField(max_length=8, choices=STATES)
+    is_unread = models.BooleanField(help_text="By the shared default.")
+    has_errors = models.BooleanField()
+    sessions = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        names = (self.channel, self.agent, self.model, self.triggered_by, self.state, "unread" * self.is_unread, "errors" * self.has_errors)
+        return " ".join(name for name in names if name)
+
+
+class SessionHome(models.Model):
+    """Cached (rebuilt by `manage.py recount`): how many sessions are this user's in this project. id: a digest of the two."""
+
+    id = models.BigIntegerField(primary_key=True, editable=False)
+    user_id = models.CharField(max_length=KEY_LENGTH)
+    project = models.CharField(max_length=PROJECT_LENGTH, blank=True)
+    sessions = models.BigIntegerField(default=0)
+    in_inbox = models.BigIntegerField(default=0, help_text="Those that are not archived.")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["user_id"], name="session_home_by_user"),
+            models.Index(fields=["project"], name="session_home_by_project"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.project}".strip()
+
+
+class SessionCount(models.Model):
+    """Cached (rebuilt by `manage.py recount`): how many sessions of a group are in a home. The keys without foreign keys: a move is one statement."""
+
+    home_id = models.BigIntegerField()
+    group_id = models.BigIntegerField()
+    sessions = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["home_id", "group_id"], name="one_count_per_home_and_group")]
+
+    def __str__(self) -> str:
+        return f"{self.group_id} in {self.home_id}"
+
+
+class SessionTag(models.Model):
+    """Cached (from the session's `tags`; rebuilt by `manage.py recount`): one tag of one session, so that a tag finds its sessions."""
+
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="tag_rows", db_index=False)
+    tag = models.CharField(max_length=50)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["session", "tag"], name="one_row_per_tag")]
+        indexes = [models.Index(fields=["tag", "session"], name="session_tag")]
+
+    def __str__(self) -> str:
+        return self.tag
 
 
 class Received(models.Model):
@@ -259,8 +349,11 @@ class Message(Received):
         indexes = [
             # the transcript in order of storing
             models.Index(fields=["session", "id"], name="message_by_session"),
-            # the transcript in order of time
-            models.Index(fields=["session", "timestamp", "id"], name="message_by_time"),
+            # a window of one thread in order of time; which sub-agents a session has
+            models.Index(fields=["session", "subagent_id", "timestamp", "id"], name="message_by_thread"),
+            # the outline of a long session: what a person said, and what failed
+            models.Index(fields=["session", "timestamp", "id"], condition=Q(role="user", subagent_id=""), name="message_prompts"),
+            models.Index(fields=["session", "timestamp", "id"], condition=Q(is_error=True), name="message_errors"),
             # a result finds its call, a late call its result
             models.Index(fields=["session", "tool_call_id"], condition=~Q(tool_call_id=""), name="message_by_tool_call"),
             # the part-days of by_tool
@@ -305,6 +398,8 @@ class UsageRecord(Received):
         indexes = [
             # a session's calls in order
             models.Index(fields=["session", "turn"], name="usage_by_session"),
+            # the calls of the answers on one page
+            models.Index(fields=["session", "response_id"], condition=~Q(response_id=""), name="usage_by_response"),
             # part-days at the edges of a range
             models.Index(fields=["timestamp"], name="usage_by_time"),
         ]
@@ -349,6 +444,10 @@ class ReadMark(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["viewer", "session"], name="one_mark_per_viewer")]
+        indexes = [
+            # what a viewer put back to unread by hand
+            models.Index(fields=["viewer", "session"], condition=Q(is_unread=True), name="read_mark_unread"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.viewer_id}: {self.session_id} {'unread' if self.is_unread else 'read'}"
@@ -362,6 +461,111 @@ class ReadWatermark(models.Model):
 
     def __str__(self) -> str:
         return f"{self.viewer_id}: read until {self.at:%Y-%m-%d %H:%M}"
+
+
+class Action(models.Model):
+    """One verb that a viewer did to one session, a selection, or everything that a filter matches. Long ones are done in parts: `cursor` tells
+    how far it is. What it changed, and how that was before, stands in its items, for undo."""
+
+    viewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="actions", db_index=False)
+    verb = models.CharField(max_length=10)
+    value = models.TextField(blank=True, help_text="The summary of a close; the tag of tag and untag.")
+    words = models.TextField(blank=True, help_text="What came of it, as it was told to the viewer.")
+    selection = models.JSONField(null=True, editable=False, help_text="The ids that were chosen; null: everything that session_filter matches.")
+    session_filter = models.JSONField(null=True, editable=False)
+    created_at = models.DateTimeField(help_text="Also the time that it writes: of closing, of archiving, of reading.")
+    finished_at = models.DateTimeField(null=True)
+    total = models.PositiveIntegerField(null=True, help_text="How many sessions it was to look at; null: not known before.")
+    done = models.PositiveIntegerField(default=0, help_text="How many it has looked at.")
+    changed = models.PositiveIntegerField(default=0)
+    refused = models.JSONField(default=dict, help_text="Reason -> how many were left as they are for it.")
+    cursor = models.CharField(max_length=200, blank=True, editable=False)
+    former_watermark = models.DateTimeField(null=True, editable=False)
+
+    undo_began_at = models.DateTimeField(null=True)
+    undo_cursor = models.UUIDField(null=True, editable=False)
+    given_back = models.PositiveIntegerField(default=0)
+    left_alone = models.PositiveIntegerField(default=0, help_text="Not given back: somebody changed it since.")
+    undone_at = models.DateTimeField(null=True)
+
+    is_running = models.BooleanField(default=True, help_text="It, or its undo, is to go on.")
+    keeps_items = models.BooleanField(default=True, editable=False, help_text="It can still be undone.")
+
+    class Meta:
+        indexes = [
+            # what a viewer may go on with
+            models.Index(fields=["viewer", "id"], condition=Q(is_running=True), name="action_running"),
+            # a viewer's history; the cascade when the viewer goes
+            models.Index(fields=["viewer", "id"], name="action_by_viewer"),
+            # whose items are to be pruned
+            models.Index(fields=["created_at"], condition=Q(keeps_items=True), name="action_with_items"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.pk}"
+
+
+class ActionItem(models.Model):
+    """How one session was before an action changed it; only the columns of its verb are filled. Kept as long as undo is possible.
+
+    The session is an id without a foreign key: 100,000 checks of it would be a third of the action's time, and a session that went needs no undo."""
+
+    action = models.ForeignKey(Action, on_delete=models.CASCADE, related_name="items", db_index=False)
+    session_id = models.UUIDField()
+    closed_at = models.DateTimeField(null=True)
+    summary = models.TextField(blank=True, db_default="")
+    archived_at = models.DateTimeField(null=True)
+    tags = models.JSONField(null=True)
+    mark_at = models.DateTimeField(null=True, help_text="The viewer's own mark; null: there was none.")
+    mark_was_unread = models.BooleanField(null=True)
+    mark_left_at = models.DateTimeField(null=True, help_text="The mark's time as the action wrote it.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["action", "session_id"], name="one_item_per_session")]
+
+    def __str__(self) -> str:
+        return f"{self.action_id}: {self.session_id}"
+
+
+class SavedView(models.Model):
+    """A filter of the list under a name: its owner's, or shared with everyone who signs in (each sees in it what they may see)."""
+
+    id = models.UUIDField(primary_key=True, default=new_session_id, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_views", db_index=False)
+    name = models.CharField(max_length=100)
+    is_shared = models.BooleanField(default=False)
+    fields = models.JSONField(default=dict, help_text="The fields of the filter that differ from the plain inbox.")
+    position = models.PositiveIntegerField(default=0, help_text="Its place in the rail; ties by name.")
+    created_at = models.DateTimeField()
+    deleted_at = models.DateTimeField(null=True, blank=True, help_text="Deleted, and can still be brought back.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["owner", "name"], condition=Q(deleted_at=None), name="one_view_per_name")]
+        indexes = [
+            # what everyone sees
+            models.Index(fields=["position", "name"], condition=Q(is_shared=True, deleted_at=None), name="view_shared"),
+            # a deleted one's end, and the cascade when the owner goes
+            models.Index(fields=["owner", "deleted_at"], name="view_by_owner"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Preference(models.Model):
+    """How one viewer wants the site. No row: all as it comes."""
+
+    THEMES = [("", "as the system"), ("light", "light"), ("dark", "dark")]
+    DENSITIES = [("comfortable", "comfortable"), ("compact", "compact")]
+
+    viewer = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="preference")
+    default_view = models.ForeignKey(SavedView, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    theme = models.CharField(max_length=5, choices=THEMES, blank=True, default="")
+    density = models.CharField(max_length=11, choices=DENSITIES, default="comfortable")
+    keys = models.BooleanField(default=True, help_text="Single keys are shortcuts.")
+
+    def __str__(self) -> str:
+        return f"{self.viewer_id}"
 
 
 class ApiToken(models.Model):

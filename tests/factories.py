@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import Permission, User
+from django.db.models import QuerySet
 
-from sessions_app import services
+from sessions_app import day_rows, services, session_groups
 from sessions_app.models import Session
 
 T0 = datetime(2026, 9, 1, 12, 0, tzinfo=UTC)
@@ -35,9 +36,18 @@ def make_session(
         when = now + timedelta(minutes=number)
         services.save_message(session.id, ("user", "assistant")[number % 2], f"message {number}", timestamp=when, now=when)
     if fields:
-        Session.objects.filter(pk=session.pk).update(**fields)
+        change_rows(Session.objects.filter(pk=session.pk), **fields)
     session.refresh_from_db()
     return session
+
+
+def change_rows(rows: QuerySet[Session], **fields: Any) -> None:
+    """Write columns of sessions past the services, and let their places in the list follow."""
+    ids = list(rows.values_list("pk", flat=True))
+    with day_rows.writing() as tally:
+        Session.objects.filter(pk__in=ids).update(**fields)
+        session_groups.place_all(ids, tally)
+        session_groups.index_tags(ids)
 
 
 def make_usage(

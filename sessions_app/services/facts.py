@@ -7,10 +7,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
+
+from sessions_app import session_groups
 from sessions_app.errors import InvalidSession, SessionNotFound
 from sessions_app.models import Session
 from sessions_app.services.cleaning import name, storable, title_of
-from sessions_app.services.lifecycle import parse_id
+from sessions_app.services.lifecycle import locked, parse_id
 
 MAX_TAGS = 50
 TAG_LENGTH = 50  # characters
@@ -29,12 +32,21 @@ def set_summary(session_id: UUID | str, summary: str, *, now: datetime | None = 
 
 def set_tags(session_id: UUID | str, tags: Sequence[str], *, now: datetime | None = None) -> None:
     """Give the session these tags and no others, each once, in this order. Raises SessionNotFound, InvalidSession."""
+    words = clean_tags(tags)
+    with transaction.atomic():
+        session = locked(session_id)
+        Session.objects.filter(pk=session.pk).update(tags=words)
+        session_groups.index_tags([session.pk])
+
+
+def clean_tags(tags: Sequence[str]) -> list[str]:
+    """Return tags as they are stored: each once. Raises InvalidSession."""
     if len(tags) > MAX_TAGS:
         raise InvalidSession(f"{len(tags):,} tags; a session has at most {MAX_TAGS}.", field="tags")
     words = [" ".join(name(tag, "tags", length=TAG_LENGTH).split()) for tag in tags]
     if not all(words):
         raise InvalidSession("A tag is not empty.", field="tags")
-    _update(session_id, tags=list(dict.fromkeys(words)))
+    return list(dict.fromkeys(words))
 
 
 def _update(session_id: UUID | str, **values: Any) -> None:

@@ -9,11 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
-from django.db.models.functions import Greatest
 from django.utils import timezone
 
-from sessions_app import day_rows
+from sessions_app import day_rows, session_groups
 from sessions_app.errors import InvalidSession, SessionAlreadyOpen, SessionError, SessionNotFound, UnknownChannel
 from sessions_app.models import (
     KEY_LENGTH,
@@ -119,8 +117,8 @@ def resolve_session(
     """Find the open session of (channel, key, user), and close it when it was idle for gap_minutes or longer (None: never).
     Raises UnknownChannel, InvalidSession."""
     now = now or timezone.now()
-    with transaction.atomic():
-        session, closed = _continued(channel, name(key, "key"), gap_minutes, name(user_id, "user_id"), now)
+    with day_rows.writing() as tally:
+        session, closed = _continued(channel, name(key, "key"), gap_minutes, name(user_id, "user_id"), now, tally)
     return New(closed) if session is None else Continue(session.pk)
 
 
@@ -150,7 +148,8 @@ def create_session(
         last_message_at=now,
     )
     try:
-        with transaction.atomic():  # a savepoint, so that the caller's transaction survives the refusal
+        with day_rows.writing() as tally:  # a savepoint, so that the caller's transaction survives the refusal
+            session_groups.place(session, tally)
             session.save(force_insert=True)
     except IntegrityError:
         taken = _open_sessions(session.channel, session.key, session.user_id).values_list("pk", flat=True).first()
@@ -176,9 +175,9 @@ def open_session(
     now = now or timezone.now()
     key, user_id = name(key, "key"), name(user_id, "user_id")
     closed: UUID | None = None
-    with transaction.atomic():
+    with day_rows.writing() as tally:
         while True:
-            session, closed_id = _continued(channel, key, gap_minutes, user_id, now)
+            session, closed_id = _continued(channel, key, gap_minutes, user_id, now, tally)
             if session is not None:
                 return Opened(session, created=False, closed_session_id=closed)
             closed = closed_id or closed
@@ -232,7 +231,9 @@ def open_logged_sessions(
                 session.closed_at = session.created_at  # another agent's session holds the key: the log is kept beside it, as history
         if new:
             try:
-                with transaction.atomic():
+                with day_rows.writing() as tally:
+                    for session in new:
+                        session_groups.place(session, tally)
                     insert_rows(new)
             except IntegrityError:  # another import of the same logs was faster with some of them, and its sessions are visible now
                 if len(new) > 1:
@@ -242,7 +243,10 @@ def open_logged_sessions(
                     result[new[0].key] = Opened(found[new[0].key], created=False)
                 else:
                     new[0].closed_at = new[0].created_at
-                    insert_rows(new)
+                    with day_rows.writing() as tally:
+                        new[0].group_id = new[0].home_id = 0  # where the refused insert would have put it
+                        session_groups.place(new[0], tally)
+                        insert_rows(new)
                     result[new[0].key] = Opened(new[0], created=True)
             else:
                 result.update({session.key: Opened(session, created=True) for session in new})
@@ -293,13 +297,12 @@ def close_session(session_id: UUID | str, summary: str = "", *, now: datetime | 
     now = now or timezone.now()
     pk = parse_id(session_id)
     summary = storable(summary)
-    with transaction.atomic():
-        closed = Session.objects.filter(pk=pk, closed_at=None).update(closed_at=now, summary=summary)
-        if closed:
-            return
-        again = Session.objects.filter(pk=pk)
-        if not (again.update(summary=summary) if summary else again.exists()):
-            raise SessionNotFound(session_id)
+    with day_rows.writing() as tally:
+        session = locked(pk)
+        if session.closed_at is None:
+            change(session, tally, closed_at=now, summary=summary)
+        elif summary:
+            change(session, tally, summary=summary)
 
 
 def reopen_session(session_id: UUID | str, *, now: datetime | None = None) -> None:
@@ -309,8 +312,8 @@ def reopen_session(session_id: UUID | str, *, now: datetime | None = None) -> No
         if session.closed_at is None:
             return
         try:
-            with transaction.atomic():
-                Session.objects.filter(pk=session.pk).update(closed_at=None, summary="")
+            with day_rows.writing() as tally:
+                change(session, tally, closed_at=None, summary="")
         except IntegrityError:
             taken = _open_sessions(session.channel, session.key, session.user_id).values_list("pk", flat=True).first()
             if taken is None:
@@ -321,21 +324,24 @@ def reopen_session(session_id: UUID | str, *, now: datetime | None = None) -> No
 def archive_session(session_id: UUID | str, archived: bool = True, *, now: datetime | None = None) -> None:
     """Take the session out of the list, or bring it back; the first time of archiving stays. Raises SessionNotFound."""
     now = now or timezone.now()
-    rows = Session.objects.filter(pk=parse_id(session_id))
-    changed = rows.filter(archived_at=None).update(archived_at=now) if archived else rows.update(archived_at=None)
-    if not changed and not rows.exists():
-        raise SessionNotFound(session_id)
+    with day_rows.writing() as tally:
+        session = locked(session_id)
+        if archived != session.is_archived:
+            change(session, tally, archived_at=now if archived else None)
 
 
 def touch_session(session_id: UUID | str, *, now: datetime | None = None) -> None:
     """Count activity that leaves no stored message. Raises SessionNotFound."""
     now = now or timezone.now()
-    moved = Greatest(F("last_message_at"), now)
-    changed = Session.objects.filter(pk=parse_id(session_id)).update(
-        last_message_at=moved, touch_count=F("touch_count") + 1, message_count=F("message_count") + 1
-    )
-    if not changed:
-        raise SessionNotFound(session_id)
+    with day_rows.writing() as tally:
+        session = locked(session_id)
+        change(
+            session,
+            tally,
+            last_message_at=max(session.last_message_at, now),
+            touch_count=session.touch_count + 1,
+            message_count=session.message_count + 1,
+        )
 
 
 def set_title_if_empty(session_id: UUID | str, title: str, *, now: datetime | None = None) -> None:
@@ -346,6 +352,15 @@ def set_title_if_empty(session_id: UUID | str, title: str, *, now: datetime | No
         raise SessionNotFound(session_id)
 
 
+def change(session: Session, tally: day_rows.Tally, **values: Any) -> None:
+    """Write columns of a locked session, and let its place in the list follow."""
+    for column, value in values.items():
+        setattr(session, column, value)
+    if session_groups.place(session, tally):
+        values |= {column: getattr(session, column) for column in session_groups.PLACED}
+    Session.objects.filter(pk=session.pk).update(**values)
+
+
 def set_session_facts(session: Session, **facts: str) -> None:
     """Fill in what was not known of a locked session: agent, project, git_branch. What is known stays. Moves the day rows along, since they
     are kept by agent and project; runs inside the caller's `day_rows.writing()`."""
@@ -353,15 +368,14 @@ def set_session_facts(session: Session, **facts: str) -> None:
     missing = {column: value for column, value in facts.items() if value and not getattr(session, column)}
     if not missing:
         return
-    for column, value in missing.items():
+    for column in missing:
         if column not in ("agent", "project", "git_branch"):
             raise InvalidSession(f"{column} cannot be filled in later.", field=column)
-        setattr(session, column, value)
-    Session.objects.filter(pk=session.pk).update(**missing)
-    after = day_rows.session_names(session)
-    if before == after or not (session.total_turns or session.tool_call_count or session.error_count):
-        return
     with day_rows.writing() as tally:
+        change(session, tally, **missing)
+        after = day_rows.session_names(session)
+        if before == after or not (session.total_turns or session.tool_call_count or session.error_count):
+            return
         for record in UsageRecord.objects.filter(session=session).iterator():
             tally.add(*day_rows.usage_entry(before, record), times=-1)
             tally.add(*day_rows.usage_entry(after, record))
@@ -376,7 +390,9 @@ def _open_sessions(channel: Channel, key: str, user_id: str) -> SessionQuerySet:
     return Session.objects.filter(channel=channel, key=key, user_id=user_id, closed_at=None)
 
 
-def _continued(channel: str, key: str, gap_minutes: int | None, user_id: str, now: datetime) -> tuple[Session | None, UUID | None]:
+def _continued(
+    channel: str, key: str, gap_minutes: int | None, user_id: str, now: datetime, tally: day_rows.Tally
+) -> tuple[Session | None, UUID | None]:
     """Return the open session, locked, when it goes on; else None and the id of the one that was idle too long and is closed now, if any.
     Raises UnknownChannel. The channel comes with the session: an agent's usual turn costs one query here."""
     found = None
@@ -389,5 +405,5 @@ def _continued(channel: str, key: str, gap_minutes: int | None, user_id: str, no
     gap = found.channel.gap_minutes if gap_minutes is OF_THE_CHANNEL else gap_minutes
     if gap is None or now - found.last_message_at < timedelta(minutes=min(gap, MAX_GAP_MINUTES)):
         return found, None
-    Session.objects.filter(pk=found.pk, closed_at=None).update(closed_at=now, summary=AUTO_CLOSED)
+    change(found, tally, closed_at=now, summary=AUTO_CLOSED)
     return None, found.pk

@@ -14,10 +14,10 @@ from django.db.models import Count, F, Max, Min, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from sessions_app import day_rows
+from sessions_app import day_rows, session_groups
 from sessions_app.events import Event
 from sessions_app.models import Channel, Message, Session, UsageRecord
-from sessions_app.services.lifecycle import AUTO_CLOSED, MAX_GAP_MINUTES, channel_named
+from sessions_app.services.lifecycle import AUTO_CLOSED, MAX_GAP_MINUTES, change, channel_named
 from sessions_app.services.transcript import store_new_sessions
 
 BATCH = 500  # sessions in one transaction: well below 100 ms of write lock
@@ -67,7 +67,7 @@ def close_stale_sessions(
         while True:
             if should_stop():
                 return CloseResult(closed, by_channel, stopped=True)
-            with transaction.atomic():
+            with day_rows.writing() as tally:
                 some = list(
                     stale.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked).values_list("pk", flat=True)[
                         :BATCH
@@ -75,6 +75,7 @@ def close_stale_sessions(
                 )
                 # A session that spoke again after it was chosen is not stale any more: the filter is asked once more while it is locked.
                 stale.order_by().filter(pk__in=some).update(closed_at=now, summary=AUTO_CLOSED)
+                session_groups.place_all(some, tally)
             if not some:
                 break
             closed += some
@@ -108,6 +109,7 @@ def remove_demo(*, should_stop: Stop = never, progress: Callable[[int], None] | 
             ):
                 if entry := day_rows.tool_entry(names[message.session_id], message):
                     tally.add(*entry, times=-1)
+            session_groups.take_away(list(names), tally)
             Session.objects.filter(pk__in=list(names)).delete()
         removed += len(some)
         if progress:
@@ -161,8 +163,8 @@ def recount(
         if should_stop():
             result.stopped = True
             return result
-        with transaction.atomic():
-            _recount_sessions(some, result, dry_run)
+        with day_rows.writing() as tally:
+            _recount_sessions(some, result, dry_run, tally)
         result.sessions += len(some)
         if progress:
             progress(result.sessions)
@@ -176,13 +178,17 @@ def recount(
                 day_rows.keep_time_zone(time_zone, replace=True)
     else:
         _recount_days(day_rows.business_zone(), result, dry_run, should_stop)
+    if not result.stopped:
+        with transaction.atomic():
+            for where, column, cached, true in session_groups.compare_and_replace(dry_run=dry_run):
+                result.note(Difference(where, column, cached, true))
     return result
 
 
 def rebuild_numbers(session_ids: Sequence[UUID]) -> None:
     """Rebuild the cached numbers of these sessions from their records, for a caller that has moved or removed some; the day rows are its own business."""
-    with transaction.atomic():
-        _recount_sessions(list(session_ids), RecountResult(), dry_run=False)
+    with day_rows.writing() as tally:
+        _recount_sessions(list(session_ids), RecountResult(), dry_run=False, tally=tally)
 
 
 def _batches_of_sessions() -> Iterator[list[UUID]]:
@@ -196,7 +202,7 @@ def _batches_of_sessions() -> Iterator[list[UUID]]:
         last = some[-1]
 
 
-def _recount_sessions(ids: list[UUID], result: RecountResult, dry_run: bool) -> None:
+def _recount_sessions(ids: list[UUID], result: RecountResult, dry_run: bool, tally: day_rows.Tally) -> None:
     sessions = list(Session.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk"))
     said: dict[UUID, Any] = {
         row["session_id"]: row
@@ -248,8 +254,17 @@ def _recount_sessions(ids: list[UUID], result: RecountResult, dry_run: bool) -> 
         wrong = {column: value for column, value in counted.items() if getattr(session, column) != value}
         for column, value in wrong.items():
             result.note(Difference(f"session {session.pk}", column, getattr(session, column), value))
-        if wrong and not dry_run:
-            Session.objects.filter(pk=session.pk).update(**wrong)
+        for column, value in wrong.items():
+            setattr(session, column, value)
+        misplaced = session_groups.misplaced(session)
+        for column, (old, new) in misplaced.items():
+            result.note(Difference(f"session {session.pk}", column, old, new))
+        if (wrong or misplaced) and not dry_run:
+            change(session, tally, **wrong)
+    for pk, (cached_tags, counted_tags) in session_groups.compare_tags(ids).items():
+        result.note(Difference(f"session {pk}", "tags", cached_tags, counted_tags))
+        if not dry_run:
+            session_groups.index_tags([pk])
 
 
 def _recount_days(zone: ZoneInfo, result: RecountResult, dry_run: bool, should_stop: Stop) -> None:

@@ -15,11 +15,11 @@ from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
-from sessions_app import day_rows
+from sessions_app import day_rows, session_groups
 from sessions_app.events import Event, UsageEvent
 from sessions_app.models import Channel, Compaction, Message, Session, TraceSession, UsageRecord
 from sessions_app.services.bulk import LOOKUP_SIZE, chunks, insert_rows, update_rows
@@ -166,7 +166,9 @@ def _open_all(
         )
     if new:
         try:
-            with transaction.atomic():
+            with day_rows.writing() as tally:
+                for session in new.values():
+                    session_groups.place(session, tally)
                 insert_rows(list(new.values()))
         except IntegrityError:  # another request was faster with some of them
             for name, session in new.items():
@@ -222,6 +224,7 @@ def _move_trace(row: TraceSession, target: Session) -> None:
         rebuild_numbers([new.pk] if empty else [old.pk, new.pk])
         if empty:
             TraceSession.objects.filter(session=old).update(session=None)
+            session_groups.take_away([old.pk], tally)
             old.delete()
 
 

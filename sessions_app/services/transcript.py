@@ -18,7 +18,7 @@ from django.db import IntegrityError
 from django.db.models import F, Value
 from django.utils import timezone
 
-from sessions_app import day_rows, pricing
+from sessions_app import day_rows, pricing, session_groups
 from sessions_app.errors import EventIdReused, InvalidMessage, InvalidUsage, SessionError
 from sessions_app.events import ROLES, UNKNOWN_TOOL, CompactionEvent, Event, MessageEvent, UsageEvent
 from sessions_app.models import KEY_LENGTH, MODEL_LENGTH, Compaction, Message, Received, Session, UsageRecord
@@ -249,7 +249,10 @@ def _store_once(
             _Target(session, StoreResult(rows=[None] * len(events)), events) for session, (_, events) in zip(sessions, batch, strict=True)
         ]
         writer.store(targets)
-        update_rows([target.session for target in targets if target.is_changed], CHANGED_BY_EVENTS)
+        changed = [target.session for target in targets if target.is_changed]
+        for session in changed:
+            session_groups.place(session, tally)
+        update_rows(changed, CHANGED_BY_EVENTS)
     return [target.result for target in targets]
 
 
@@ -263,6 +266,8 @@ def store_new_sessions(batch: Sequence[tuple[Session, list[Event]]], *, now: dat
     with day_rows.writing() as tally:
         targets = [_Target(session, StoreResult(rows=[None] * len(events)), events) for session, events in batch]
         _Writer("", True, now or timezone.now(), tally, with_ids=False).store(targets)
+        for session, _ in batch:
+            session_groups.place(session, tally)
         insert_rows([session for session, _ in batch])  # last, with the numbers they have now: references are checked at the commit
     return [target.result for target in targets]
 
@@ -622,6 +627,7 @@ CHANGED_BY_EVENTS = (
     "priced_tokens",
     "cost_usd",
     "model",
+    *session_groups.PLACED,
 )
 TOKEN_COLUMNS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens")
 
