@@ -81,6 +81,30 @@ def price_call(
     return (dollars_per_million / MILLION).quantize(NANO, ROUND_HALF_EVEN)
 
 
+class InputRates(NamedTuple):
+    """Dollars of one token that goes in: uncached, from the cache, into the cache for five minutes, and for an hour."""
+
+    new: Decimal
+    read: Decimal
+    write: Decimal
+    long_write: Decimal
+
+
+def input_rates(*, model: str, provider: str = "", total_input_tokens: int, at: datetime, speed: str = "") -> InputRates | None:
+    """Return what a token cost that went into one call of this size; None where no price by the token is known."""
+    found = _find(model, provider)
+    if found is None:
+        return None
+    prices = found.model.get_prices(at, {"speed": speed} if speed and found.has_variants else None).__dict__
+    new = _rate(prices, "input_mtok", total_input_tokens)
+    if new is None:
+        return None
+    read, write, long_write = (_rate(prices, f"cache_{kind}_mtok", total_input_tokens) for kind in ("read", "write", "write_1h"))
+    read = new if read is None else read
+    write = new if write is None else write
+    return InputRates(*(rate / MILLION for rate in (new, read, write, write if long_write is None else long_write)))
+
+
 def _rate(prices: dict[str, Any], key: str, total_input: int) -> Decimal | None:
     """Return the dollars per million tokens that hold for a request of this size; None where the model has no such price."""
     price = prices.get(key)

@@ -7,10 +7,10 @@ nothing, links only to http, https and mailto, and carries no id, no style and n
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from functools import cache
 from hashlib import blake2b
 from html import escape
@@ -21,6 +21,7 @@ import nh3
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
+from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
 # Characters of Markdown that are rendered; 8 kB take up to 40 ms with highlighting, hostile brackets 0.3 s. The rest is one link away.
@@ -51,10 +52,15 @@ class Shown:
     html: SafeString
     shown: int
     total: int
+    size: int = 0  # bytes of the whole text as UTF-8, counted only where it is cut; of what was not read, characters
 
     @property
     def is_cut(self) -> bool:
         return self.shown < self.total
+
+    @property
+    def size_text(self) -> str:
+        return size_text(self.size)
 
 
 # --- Markdown ----------------------------------------------------------------------------------------------------------
@@ -121,12 +127,29 @@ class _Renderer(RendererHTML):
     th_open = td_open = _cell
 
 
+TASK = re.compile(r"\[([ xX])\](?=\s|$)")
+
+
+def _task_lists(state: StateCore) -> None:
+    """Give an item that begins with [ ] or [x] its box. A character, not an <input>: nothing here can be ticked."""
+    tokens = state.tokens
+    for at in range(2, len(tokens)):
+        token = tokens[at]
+        if token.type != "inline" or tokens[at - 1].type != "paragraph_open" or tokens[at - 2].type != "list_item_open":
+            continue
+        first = token.children[0] if token.children else None
+        if first is not None and first.type == "text" and (found := TASK.match(first.content)):
+            first.content = ("\u2610" if found[1] == " " else "\u2611") + first.content[found.end() :]
+            tokens[at - 2].attrSet("class", "is-task")
+
+
 @cache
 def _markdown() -> MarkdownIt:
     # maxNesting: how deep quotes and lists may stand in each other; deeper ones are text
     options = {"html": False, "linkify": True, "breaks": True, "maxNesting": 20}
     markdown = MarkdownIt("commonmark", options, renderer_cls=_Renderer).enable(["table", "strikethrough", "linkify"])
     # only whole addresses: "views.py" and "README.md" are files here, not sites in Paraguay and Moldova
+    markdown.core.ruler.push("task_lists", _task_lists)
     assert markdown.linkify is not None
     markdown.linkify.set({"fuzzy_link": False, "fuzzy_email": False, "fuzzy_ip": False})
     return markdown
@@ -139,7 +162,14 @@ def _cleaner() -> nh3.Cleaner:
         tags=set(TAGS),
         clean_content_tags={"script", "style"},
         attributes={"*": set(), "a": {"href"}, "ol": {"start"}},  # without "*", title and lang would pass everywhere
-        allowed_classes={"span": set(classes), "div": {"table-scroll"}, "h3": {"is-minor"}, "td": {"num"}, "th": {"num"}},
+        allowed_classes={
+            "span": set(classes),
+            "div": {"table-scroll"},
+            "li": {"is-task"},
+            "h3": {"is-minor"},
+            "td": {"num"},
+            "th": {"num"},
+        },
         # what scrolls can be reached by key and has a name
         set_tag_attribute_values={
             "pre": {"class": "code", "tabindex": "0", "role": "group", "aria-label": "Code"},
@@ -186,72 +216,107 @@ def _cut(text: str, limit: int) -> str:
     return text[: end if end > 0 else limit]
 
 
-def prose(text: str, limit: int = PROSE_LIMIT) -> Shown:
-    """Render Markdown to safe HTML, for an element of class `prose`."""
+def prose(text: str, limit: int = PROSE_LIMIT, *, left_out: int = 0) -> Shown:
+    """Render Markdown to safe HTML, for an element of class `prose`. left_out: characters that come after `text` and were not read."""
     part = _cut(text, limit)
     key = blake2b(part.encode("utf-8", "surrogatepass"), digest_size=16).digest()
     html = _kept.get(key)
     if html is None:
-        html = mark_safe(_cleaner().clean(_markdown().render(part)))
+        # a character that hides may also come out of an entity (&#x202e;), so it is looked for in what was made of it
+        html = mark_safe(visible(_cleaner().clean(_markdown().render(part))))
         _kept.put(key, html)
-    return Shown(html, len(part), len(text))
+    return _shown(html, part, text, left_out)
 
 
-def plain(text: str, limit: int = PLAIN_LIMIT) -> Shown:
-    """Escape text as it stands, for a `pre`."""
+def plain(text: str, limit: int = PLAIN_LIMIT, *, left_out: int = 0) -> Shown:
+    """Escape text as it stands, for a `pre`; a terminal's colours become classes. left_out: as above."""
     part = _cut(text, limit)
-    return Shown(mark_safe(escape(part)), len(part), len(text))
+    return _shown(mark_safe(_coloured(part) if "\x1b[" in part else escape(visible(part))), part, text, left_out)
+
+
+def _shown(html: SafeString, part: str, text: str, left_out: int) -> Shown:
+    is_cut = left_out or len(part) < len(text)
+    size = len(text.encode("utf-8", "surrogatepass")) + left_out if is_cut else 0
+    return Shown(html, len(part), len(text) + left_out, size)
+
+
+# --- what hides ----------------------------------------------------------------------------------------------------------
+
+# Control characters, and what changes the order of what is read or is not seen at all: overrides and isolates of direction, marks, blanks
+# without width, tags, selectors that carry bytes. The joiners stay between letters that need them (Persian, Hindi, emoji); so do the
+# selectors after an ideograph.
+HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff"
+    "\uffa0\ufff9-\ufffb\ud800-\udfff\U0001d173-\U0001d17a\U000e0000-\U000e00ff]"
+    "|(?<![^\x00-\x7f])[\u200c\u200d\ufe00-\ufe0d]|[\u200c\u200d](?![^\x00-\x7f])"
+    "|(?<![\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])[\U000e0100-\U000e01ef]"
+)
+
+
+def visible(text: str) -> str:
+    """Return the text with what hides in it shown: a control character as its picture, any other as its number in angle brackets. The marks
+    hold no character that HTML knows, so that this may run before and after escaping."""
+    if text.isascii() and text.isprintable():
+        return text
+    return HIDDEN.sub(_mark, text.replace("\r\n", "\n"))
+
+
+def _mark(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "\u2421" if code == 0x7F else f"\u27e8U+{code:04X}\u27e9"
+
+
+# A terminal's colour (SGR). Every other sequence moves the cursor, sets a title or links: shown by its picture, and never obeyed.
+COLOUR = re.compile(r"\x1b\[([0-9;:]{0,40})m")
+
+
+def _coloured(text: str) -> str:
+    pieces: list[str] = []
+    css = ""
+    bold, colour = False, ""
+    at = 0
+    for found in COLOUR.finditer(text):
+        _piece(pieces, text[at : found.start()], css)
+        at = found.end()
+        codes = found[1].replace(":", ";").split(";")
+        step = 0
+        while step < len(codes):
+            code = int(codes[step] or 0)
+            if code == 0:
+                bold, colour = False, ""
+            elif code in (1, 22):
+                bold = code == 1
+            elif 30 <= code <= 37 or 90 <= code <= 97:
+                colour = f"ansi-{code % 10}"
+            elif code == 39:
+                colour = ""
+            elif code in (38, 48):
+                # 5;n or 2;r;g;b: of 256 or more colours none is ours, and its numbers are no codes
+                step += 2 if codes[step + 1 : step + 2] == ["5"] else 4
+            step += 1
+        css = " ".join(filter(None, (colour, "ansi-bold" if bold else "")))
+    _piece(pieces, text[at:], css)
+    return "".join(pieces)
+
+
+def _piece(pieces: list[str], text: str, css: str) -> None:
+    if text:
+        shown = escape(visible(text))
+        pieces.append(f'<span class="{css}">{shown}</span>' if css else shown)
+
+
+def size_text(size: int) -> str:
+    """Return 812 bytes, 48 kB, 5.2 MB."""
+    if size < 1_000:
+        return f"{size} bytes"
+    if size < 999_500:
+        return f"{size / 1_000:.0f} kB"
+    return f"{size / 1_000_000:.1f} MB"
 
 
 def one_line(text: str, limit: int) -> str:
     """Return the text's beginning with runs of white space as one blank."""
-    line = " ".join(text[: 4 * limit].split())
+    line = visible(" ".join(text[: 4 * limit].split()))
     return line if len(line) <= limit else f"{line[: limit - 1]}\u2026"
-
-
-# --- diffs -------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class DiffLine:
-    """One line of a diff. kind: "add", "del", "" (kept) or "gap" (kept lines left out)."""
-
-    kind: str
-    text: str
-
-    @property
-    def sign(self) -> str:
-        return {"add": "+", "del": "\u2212"}.get(self.kind, " ")
-
-
-@dataclass(frozen=True, slots=True)
-class Diff:
-    lines: list[DiffLine]
-    added: int
-    removed: int
-
-
-# Lines on either side that are compared; comparing costs their product in the worst case.
-DIFF_LINES = 400
-DIFF_CONTEXT = 3
-
-
-def diff(old: str, new: str) -> Diff | None:
-    """Return the changed lines between two texts with three lines around them, None when they are too long to compare."""
-    before, after = old.splitlines(), new.splitlines()
-    if len(before) > DIFF_LINES or len(after) > DIFF_LINES or len(old) + len(new) > 10 * PLAIN_LIMIT:
-        return None
-    lines: list[DiffLine] = []
-    added = removed = 0
-    for number, group in enumerate(SequenceMatcher(None, before, after, autojunk=False).get_grouped_opcodes(DIFF_CONTEXT)):
-        if number:
-            lines.append(DiffLine("gap", "\u22ef"))
-        for tag, old_from, old_to, new_from, new_to in group:
-            if tag == "equal":
-                lines += [DiffLine("", line) for line in before[old_from:old_to]]
-                continue
-            lines += [DiffLine("del", line) for line in before[old_from:old_to]]
-            lines += [DiffLine("add", line) for line in after[new_from:new_to]]
-            removed += old_to - old_from
-            added += new_to - new_from
-    return Diff(lines, added, removed)

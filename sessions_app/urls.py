@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
-from sessions_app.views import costs, inbox, transcript
+from sessions_app.views import costs, inbox, messages, transcript, usage
 
 # The inbox, and what one does to a session.
 sessions_patterns = [
@@ -12,7 +12,9 @@ sessions_patterns = [
     path("<uuid:session_id>/", transcript.session_detail, name="detail"),
     path("<uuid:session_id>/read/", inbox.session_read, name="read"),
     path("<uuid:session_id>/archive/", inbox.session_archive, name="archive"),
-    path("<uuid:session_id>/messages/<int:message_id>/", transcript.message_text, name="message"),
+    path("<uuid:session_id>/messages/<int:message_id>/", messages.message_text, name="message"),
+    path("<uuid:session_id>/usage/", usage.session_usage, name="usage"),
+    path("<uuid:session_id>/messages/<int:message_id>/files/<int:number>/", messages.message_file, name="file"),
 ]
 # What it cost.
 costs_patterns = [

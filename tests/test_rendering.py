@@ -12,7 +12,7 @@ from django.test import SimpleTestCase
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions_app import rendering, tool_calls
+from sessions_app import rendering
 from sessions_app.templatetags import sessionsite as tags
 from tests.factories import at
 
@@ -153,53 +153,6 @@ class ProseTests(SimpleTestCase):
 
     def test_plain_is_escaped(self) -> None:
         self.assertEqual(rendering.plain("<b>&").html, "&lt;b&gt;&amp;")
-
-
-class DiffTests(SimpleTestCase):
-    def test_lines_and_counts(self) -> None:
-        found = rendering.diff("a\nb\nc", "a\nB\nc\nd")
-        assert found is not None
-        self.assertEqual((found.added, found.removed), (2, 1))
-        self.assertEqual(
-            [(line.sign, line.text) for line in found.lines], [(" ", "a"), ("\u2212", "b"), ("+", "B"), (" ", "c"), ("+", "d")]
-        )
-
-    def test_far_lines_are_left_out(self) -> None:
-        before = [str(number) for number in range(100)]
-        after = ["x", *before[1:99], "y"]
-        found = rendering.diff("\n".join(before), "\n".join(after))
-        assert found is not None
-        self.assertEqual([line.kind for line in found.lines].count("gap"), 1)
-        self.assertLess(len(found.lines), 15)
-
-    def test_too_long_is_none(self) -> None:
-        self.assertIsNone(rendering.diff("a\n" * 1000, "b"))
-
-
-class ToolTests(SimpleTestCase):
-    def test_telling_argument(self) -> None:
-        cases = [
-            ({"command": "git  status\n"}, "git status"),
-            ({"command": ["bash", "-lc", "git status"]}, "git status"),
-            ({"command": ["git", "status"]}, "git status"),
-            ({"file_path": "a.py", "old_string": "x"}, "a.py"),
-            ({"unusual": "value"}, "value"),
-            ({"n": 1}, ""),
-            ("plain text", "plain text"),
-            (None, ""),
-            ([1, 2], "[1, 2]"),
-        ]
-        for arguments, expected in cases:
-            self.assertEqual(tool_calls.telling_argument(arguments), expected, arguments)
-
-    def test_output_of_blocks(self) -> None:
-        content = '{"type": "tool_result", "tool_use_id": "a", "content": [{"type": "text", "text": "one"}, {"type": "image"}, 3], "is_error": false}'
-        self.assertEqual(tool_calls.tool_output(content), "one\n[image]\n3")
-
-    def test_what_is_not_our_json_is_shown_as_it_stands(self) -> None:
-        for content in ("not json", "[1]", '{"a": 1', "[" * 50_000):
-            self.assertEqual(tool_calls.tool_output(content), content)
-            self.assertEqual(tool_calls.tool_arguments(content), content)
 
 
 class TagTests(SimpleTestCase):

@@ -14,7 +14,10 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from sessions_app import icons
+from sessions_app import icons, pictures, tool_calls
+from sessions_app.models import Message, UsageRecord
+from sessions_app.pictures import Attachment
+from sessions_app.tool_calls import CallGroup, ToolCall
 
 register = template.Library()
 
@@ -23,27 +26,24 @@ CENT = Decimal("0.01")
 HUNDREDTH_CENT = Decimal("0.0001")
 
 CHANNEL_ICONS = {"main": "message-square", "telegram": "send", "email": "mail", "slack": "hash", "cli": "terminal"}
+# by tool_calls.KINDS
 TOOL_ICONS = {
-    "bash": "square-terminal",
     "shell": "square-terminal",
-    "exec_command": "square-terminal",
-    "write_stdin": "square-terminal",
+    "stdin": "square-terminal",
     "read": "file-text",
     "edit": "file-pen-line",
-    "multiedit": "file-pen-line",
     "write": "file-pen-line",
-    "apply_patch": "file-pen-line",
-    "notebookedit": "file-pen-line",
-    "grep": "text-search",
+    "patch": "file-pen-line",
+    "search": "text-search",
     "glob": "list-filter",
-    "ls": "list-filter",
-    "task": "bot",
+    "fetch": "globe",
+    "web": "globe",
     "agent": "bot",
-    "todowrite": "clipboard-list",
-    "update_plan": "clipboard-list",
-    "webfetch": "globe",
-    "websearch": "globe",
-    "web_search": "globe",
+    "todo": "clipboard-list",
+    "plan": "clipboard-list",
+    "ask": "message-circle",
+    "skill": "brain",
+    "image": "image",
 }
 
 
@@ -67,8 +67,47 @@ def channel_icon(slug: str) -> SafeString:
 
 
 @register.simple_tag
-def tool_icon(name: str) -> SafeString:
-    return icons.icon(TOOL_ICONS.get(name.lower(), "wrench"))
+def tool_icon(kind: str) -> SafeString:
+    """Return the icon of a kind of tool; one that we know nothing of gets the wrench."""
+    return icons.icon(TOOL_ICONS.get(kind, "wrench"))
+
+
+# --- messages ----------------------------------------------------------------------------------------------------------
+
+
+@register.filter
+def tool_label(name: str) -> str:
+    """Return a tool's name as a reader wants it."""
+    return tool_calls.display_name(name) or "unknown"
+
+
+@register.simple_tag
+def usage_words(usage: UsageRecord) -> SafeString:
+    """Return a model call's tokens in words: what it read and from where, the cache's share of that, what it wrote."""
+    parts = ((usage.cache_read_tokens, "cached"), (usage.cache_write_tokens, "stored"), (usage.input_tokens, "new"))
+    read = [f"{tokens_text(count)} {word}" for count, word in parts if count]
+    share = f"{100 * usage.cache_read_tokens / usage.total_input_tokens:.0f} % from cache" if usage.cache_read_tokens else ""
+    exact = ", ".join(f"{count:,} {word}" for count, word in (*parts, (usage.output_tokens, "out")))
+    return format_html(
+        '<span title="{}">{} in{}</span>{}<span>{} out</span>',
+        f"Tokens: {exact}",
+        tokens_text(usage.total_input_tokens),
+        f": {' + '.join(read)}" if len(read) > 1 else "",
+        format_html("<span>{}</span>", share) if share else "",
+        tokens_text(usage.output_tokens),
+    )
+
+
+@register.filter
+def grouped(calls: list[ToolCall]) -> list[ToolCall | CallGroup]:
+    """Fold long runs of calls that went well."""
+    return tool_calls.grouped(calls)
+
+
+@register.filter
+def files(message: Message) -> list[Attachment]:
+    """Return the files that came with a prompt or an answer."""
+    return pictures.of_message(message)
 
 
 # --- money -------------------------------------------------------------------------------------------------------------
