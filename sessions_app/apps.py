@@ -29,13 +29,15 @@ class SessionsAppConfig(AppConfig):
 
 
 def make_built_in_rows(using: str, **kwargs: Any) -> None:
-    """Make the built-in channels where they are missing, and keep the time zone of the first start. After each migrate, not in a migration,
-    so that a flushed database gets them back."""
+    """Make the built-in channels where they are missing, and keep the time zone of the first start and the store's number. After each migrate,
+    not in a migration, so that a flushed database gets them back."""
     from sessions_app.day_rows import keep_time_zone
     from sessions_app.models import Channel
+    from sessions_app.store_id import store_id
 
     if not router.allow_migrate_model(using, Channel):
         return
     for slug, label, gap_minutes in BUILT_IN_CHANNELS:
         Channel.objects.using(using).get_or_create(slug=slug, defaults={"label": label, "gap_minutes": gap_minutes})
     keep_time_zone(settings.TIME_ZONE)
+    store_id()

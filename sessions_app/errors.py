@@ -40,6 +40,19 @@ class SessionAlreadyOpen(SessionError):
         self.session_id = session_id
 
 
+class SessionIdTaken(SessionError):
+    """An export's session has the id of another one."""
+
+    code = "session_id_taken"
+    http_status = 409
+
+    def __init__(self, session_id: UUID) -> None:
+        super().__init__(
+            f"Session {session_id} is another one here: its channel, key or user differ from the export's. Nothing of the export was taken.",
+            field="session_id",
+        )
+
+
 class UnknownChannel(SessionError):
     """known: the slugs there are."""
 

@@ -7,10 +7,12 @@ so that a log can be parsed in a process of its own. The services clean, check a
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 ROLES = ("user", "assistant", "system", "thinking", "tool_use", "tool_result")
 UNKNOWN_TOOL = "unknown"
@@ -20,13 +22,52 @@ UNKNOWN_TOOL = "unknown"
 class Recorded:
     """How an event stood in the store that exported it; what is stored of it comes from here, instead of being made anew.
 
-    fingerprint: of its body as it was sent, None where the event had no id. cost_source: of a usage event, whose cost_usd then stands as it is.
+    store: that store's number. row: the event's number there, by which one without an id is known. fingerprint: of its body as it was sent, None where the event had no id.
+    cost_source: of a usage event, whose cost_usd then stands as it is.
     """
 
+    store: str
+    row: int
     source: str
     received_at: datetime
     fingerprint: int | None = None
     cost_source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedChannel:
+    """The channel of an exported session, for a store that has none of that name."""
+
+    slug: str
+    label: str = ""
+    gap_minutes: int | None = None
+    marks_unread: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedSession:
+    """What an export says of its session: the columns of Session that no event makes."""
+
+    id: UUID
+    channel: RecordedChannel
+    key: str
+    user_id: str
+    created_at: datetime
+    last_message_at: datetime
+    closed_at: datetime | None = None
+    archived_at: datetime | None = None
+    title: str = ""
+    title_is_given: bool = False
+    summary: str = ""
+    triggered_by: str | None = None
+    agent: str = ""
+    agent_session_id: str = ""
+    project: str = ""
+    git_branch: str = ""
+    tags: Sequence[str] = ()
+    extra: dict[str, Any] = field(default_factory=dict)
+    touch_count: int = 0
+    is_demo: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

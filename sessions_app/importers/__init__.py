@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from sessions_app.importers import claude_code, codex
+from sessions_app.importers import claude_code, codex, sessionsite
 from sessions_app.importers.lines import read_head
 from sessions_app.importers.logs import NoLogsFound
 
-FORMATS: dict[str, ModuleType] = {module.AGENT: module for module in (claude_code, codex)}
+FORMATS: dict[str, ModuleType] = {module.AGENT: module for module in (sessionsite, claude_code, codex)}
 AUTO = "auto"
 HEAD_SIZE = 65536
 

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sessions_app.events import Event
+from sessions_app.events import Event, RecordedSession
 
 
 class NoLogsFound(Exception):
@@ -34,6 +34,13 @@ class SessionFacts:
     git_branch: str = ""
     started_at: datetime | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class RecordedFacts(SessionFacts):
+    """What this site's own export says of its session. agent_session_id: the session's own id, as text; each of its events has `recorded`."""
+
+    recorded: RecordedSession
 
 
 @dataclass(slots=True)

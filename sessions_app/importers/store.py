@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+from uuid import UUID
 
 from django.utils import timezone
 
@@ -22,7 +24,7 @@ from sessions_app.day_rows import writing
 from sessions_app.errors import SessionError
 from sessions_app.events import Event, MessageEvent
 from sessions_app.importers import Found
-from sessions_app.importers.logs import LogItem, LogWarning, SessionEvent, SessionFacts, Skipped
+from sessions_app.importers.logs import LogItem, LogWarning, RecordedFacts, SessionEvent, SessionFacts, Skipped
 from sessions_app.models import Session
 from sessions_app.services.cleaning import is_storable_time, storable
 
@@ -122,6 +124,7 @@ def import_groups(
             if progress:
                 progress(run.result.bytes)
         run.write()
+        run.settle()
     return run.result
 
 
@@ -145,6 +148,7 @@ class _Import:
         self.result = ImportResult()
         self.facts: dict[tuple[str, str], SessionFacts] = {}
         self.pending: dict[tuple[str, str], _Pending] = {}
+        self.grown: set[UUID] = set()  # sessions of exports that the store knew before
         self.events = self.text = self.read = 0  # what waits: events, characters of their text, bytes of the files read whole
 
     def take(self, group: Group, item: LogItem) -> None:
@@ -157,13 +161,16 @@ class _Import:
             waiting.events.append(item.event)
             self.events += 1
             if isinstance(item.event, MessageEvent):
-                self.text += len(item.event.content) + sum(len(image.get("data", "")) for image in item.event.extra.get("attachments", ()))
+                self.text += len(item.event.content) + _attached(item.event.extra)
         elif isinstance(item, SessionFacts):
             key = (group.agent, storable(item.agent_session_id))
             self.facts[key] = item
+            if isinstance(item, RecordedFacts) and key in self.pending:
+                self.write()  # two exports of one session: neither's facts are the other's
             if key in self.pending:
                 self.pending[key].facts = item
-            elif key[1] in self.result.seen_sessions:  # a title, say, that the log tells after its last event
+            elif isinstance(item, RecordedFacts) or key[1] in self.result.seen_sessions:
+                # an export may hold a session without events; a log may tell a title, say, after its last event
                 self.pending[key] = _Pending(item, group.agent, group.paths[0])
         elif isinstance(item, LogWarning):
             self.result.warnings.append(item)
@@ -186,6 +193,9 @@ class _Import:
             pass
 
     def store(self, agent: str, pending: dict[str, _Pending]) -> None:
+        if any(isinstance(waiting.facts, RecordedFacts) for waiting in pending.values()):
+            self.restore(pending)
+            return
         logged = [_logged_session(waiting) for waiting in pending.values()]
         opened = services.open_logged_sessions(agent, logged, user_id=self.user_id, now=self.now)
         batch: list[tuple[Session, list[Event]]] = []
@@ -200,6 +210,29 @@ class _Import:
         for (session, _), stored in zip(batch, services.store_batch(batch, source=agent, imported=True, now=self.now), strict=True):
             self.note(pending[session.agent_session_id], stored)
         services.replace_telemetry([session for session, _ in batch], now=self.now)
+
+    def restore(self, pending: dict[str, _Pending]) -> None:
+        """Store what this site's own exports hold."""
+        batch = [(one.facts.recorded, one.events) for one in pending.values() if isinstance(one.facts, RecordedFacts)]
+        for session_id, one in services.restore_sessions(batch, now=self.now).items():
+            waiting = pending[str(session_id)]
+            if isinstance(one, SessionError):
+                self.refuse(waiting, one, len(waiting.events))
+                continue
+            if str(session_id) not in self.result.seen_sessions:
+                self.result.seen_sessions.add(str(session_id))
+                if one.created:
+                    self.result.created_sessions.add(str(session_id))
+                else:
+                    self.grown.add(one.session.pk)
+                if one.note:
+                    self.result.warnings.append(LogWarning(waiting.path, 1, one.note))
+            self.note(waiting, one.stored)
+
+    def settle(self) -> None:
+        """Let the logs that exports brought to known sessions take the place of what telemetry told of them: now that they are whole."""
+        if not self.dry_run:
+            services.replace_telemetry(Session.objects.filter(pk__in=self.grown), now=self.now)
 
     def note(self, waiting: _Pending, stored: services.StoreResult) -> None:
         result = self.result
@@ -220,6 +253,13 @@ class _Import:
         self.result.refused += times
         reason = f"{times:,} events of session {waiting.facts.agent_session_id[:64]} were not stored: {error.detail}"
         self.result.warnings.append(LogWarning(waiting.path, 0, reason))
+
+
+def _attached(extra: dict[str, Any]) -> int:
+    """Return the size of the images that come with a message; of an export they may be anything."""
+    attachments = extra.get("attachments")
+    images = [image for image in attachments if isinstance(image, dict)] if isinstance(attachments, list) else []
+    return sum(len(str(image.get("data", ""))) for image in images)
 
 
 def _logged_session(waiting: _Pending) -> services.LoggedSession:

@@ -24,6 +24,7 @@ from sessions_app.services.lifecycle import (
 from sessions_app.services.maintenance import CloseResult, Difference, RecountResult, close_stale_sessions, recount, remove_demo, store_demo
 from sessions_app.services.read_state import mark_all_read, mark_read
 from sessions_app.services.receipts import Answer, answer_once
+from sessions_app.services.restore import Restored, restore_sessions
 from sessions_app.services.telemetry import Reading, TracePart, TracePlace, open_traces, replace_telemetry, store_readings, store_telemetry
 from sessions_app.services.tokens import NewToken, create_token, find_token, revoke_token
 from sessions_app.services.transcript import (
@@ -52,6 +53,7 @@ __all__ = [
     "Reading",
     "RecountResult",
     "Refusal",
+    "Restored",
     "StoreResult",
     "TracePart",
     "TracePlace",
@@ -78,6 +80,7 @@ __all__ = [
     "reopen_session",
     "replace_telemetry",
     "resolve_session",
+    "restore_sessions",
     "revoke_token",
     "save_message",
     "save_turn",
