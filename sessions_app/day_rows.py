@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db import connection, models, transaction
 
+from sessions_app.database import one_writer_at_a_time, run, run_for_each, vendor
 from sessions_app.errors import WrongTimeZone
 from sessions_app.models import Message, StoreFact, ToolDay, ToolDayByName, UsageDay, UsageDayBy, UsageRecord
 from sessions_app.money import to_nano
@@ -168,22 +169,27 @@ class Tally:
 
     def flush(self) -> None:
         """Add the sums to the tables, in the order of TABLES and of key."""
-        by_table: dict[type[models.Model], list[tuple[UUID, tuple[Any, ...], list[int]]]] = {}
-        for key, measures in self.rows().items():
-            if any(measures):
-                by_table.setdefault(key.table, []).append((key.id, key.names, measures))
-        for table in TABLES:
-            if table not in by_table:
-                continue
-            prepare_id = table._meta.pk.get_db_prep_value
-            prepare_day = DAY.get_db_prep_value
-            values = [
-                (prepare_id(key, connection), prepare_day(names[0], connection), *names[1:], *measures)
-                for key, names, measures in sorted(by_table[table])
-            ]
-            with connection.cursor() as cursor:
-                cursor.executemany(_upsert(table), values)
+        sums: dict[type[models.Model], dict[tuple[Any, ...], list[int]]] = {table: {} for table in TABLES}
+        for fact, measures in self.facts.items():
+            for table, columns in _columns_of(fact):
+                row = sums[table].setdefault(columns, [0] * len(measures))
+                for position, measure in enumerate(measures):
+                    row[position] += measure
+        for table, rows in sums.items():
+            if values := [(*columns, *measures) for columns, measures in sorted(rows.items()) if any(measures)]:
+                run_for_each(_upsert(table), values)
         self.facts.clear()
+
+
+@lru_cache(maxsize=4096)  # an agent's turns of one day are all the same fact
+def _columns_of(fact: Fact) -> list[tuple[type[models.Model], tuple[Any, ...]]]:
+    """Return the rows that a fact adds to: table, and id and names as the database takes them."""
+    found = []
+    for key in keys_of(fact):
+        day, *names = key.names
+        id_ = key.table._meta.pk.get_db_prep_value(key.id, connection)
+        found.append((key.table, (id_, DAY.get_db_prep_value(day, connection), *names)))
+    return found
 
 
 @cache
@@ -199,7 +205,7 @@ def _upsert(table: type[models.Model]) -> str:
 def lock_tables() -> None:
     """Keep other writers from the day rows until the transaction ends, so that records and sums can be compared. A writer that waits adds its
     sums afterwards; one that has added them is waited for. SQLite's write transaction already excludes the others."""
-    if connection.vendor == "postgresql":
+    if vendor() == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(f"LOCK TABLE {', '.join(table._meta.db_table for table in TABLES)} IN EXCLUSIVE MODE")
 
@@ -259,23 +265,31 @@ _current = threading.local()
 
 
 @contextmanager
-def writing() -> Iterator[Tally]:
+def writing(*, savepoint: bool = True) -> Iterator[Tally]:
     """Run the block as one transaction and write its day rows at the end of it. Inside another such block: a savepoint of that one, whose
-    sums join the outer tally only when the block succeeds."""
+    sums join the outer tally only when the block succeeds; or, without savepoint, a part of it, and its failure is that of the outer one."""
     outer: Tally | None = getattr(_current, "tally", None)
-    tally = Tally()
-    _current.tally = tally
-    try:
-        with transaction.atomic():
-            yield tally
-            if outer is None:
+    if outer is None:
+        tally = _current.tally = Tally()
+        try:
+            with one_writer_at_a_time(), transaction.atomic():
+                yield tally
                 if tally.facts:
                     tally.flush()
                     check_time_zone()  # after it: a recount that cut the days anew meanwhile held the tables, and is over now
                 tally.moves.flush()
-    finally:
-        _current.tally = outer
-    if outer is not None:
+        finally:
+            _current.tally = None
+    elif not savepoint:
+        with transaction.atomic(savepoint=False):
+            yield outer
+    else:
+        tally = _current.tally = Tally()
+        try:
+            with transaction.atomic():
+                yield tally
+        finally:
+            _current.tally = outer
         outer.merge(tally)
 
 
@@ -306,11 +320,9 @@ def check_time_zone() -> None:
     """Raise WrongTimeZone when the store's days are cut in another zone than this process was started with. Costs a query: also in each
     transaction that adds to the day rows, because `recount --time-zone` may run while an older process still serves. Without the ORM, which
     would make it an eighth of recording a call instead of a hundredth."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT value FROM {StoreFact._meta.db_table} WHERE name = %s", [TIME_ZONE_FACT])  # noqa: S608  # our own name
-        row = cursor.fetchone()
-    if row is not None and row[0] != settings.TIME_ZONE:
-        raise WrongTimeZone(row[0], settings.TIME_ZONE)
+    for (zone,) in run(f"SELECT value FROM {StoreFact._meta.db_table} WHERE name = %s", [TIME_ZONE_FACT]):  # noqa: S608  # our own name
+        if zone != settings.TIME_ZONE:
+            raise WrongTimeZone(zone, settings.TIME_ZONE)
 
 
 def keep_time_zone(zone: str, *, replace: bool = False) -> None:

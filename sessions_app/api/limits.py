@@ -29,7 +29,7 @@ def read_body(request: HttpRequest) -> bytes:
     kept: bytes | None = getattr(request, "_body", None)  # where Django keeps it too
     if kept is not None:
         return kept
-    body = b"".join(_decompressed(_chunks(request), request.headers.get("Content-Encoding", "")))
+    body = b"".join(_decompressed(_chunks(request), request.META.get("HTTP_CONTENT_ENCODING", "")))
     request._body = body
     return body
 

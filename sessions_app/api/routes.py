@@ -100,7 +100,7 @@ def called(request: HttpRequest) -> Caller:
 
 def event_id_of(request: HttpRequest, body: schema.Event | None) -> str | None:
     """Return the event's id: from the body, else from the header. Raises Problem when the two differ."""
-    header = request.headers.get("Idempotency-Key", "").strip()
+    header = request.META.get("HTTP_IDEMPOTENCY_KEY", "").strip()
     if len(header) > 255:
         raise Problem(422, "invalid_value", "Idempotency-Key: at most 255 characters.", field="Idempotency-Key")
     own = body.event_id if body else None

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+import orjson
 from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from pydantic import BaseModel
@@ -68,9 +69,16 @@ def once(
     sent = body.model_dump(exclude={"event_id", "type"}, exclude_unset=True)
     if session_id:
         sent["session_id"] = session_id
-    text = f"{what}\0{json.dumps(sent, sort_keys=True, default=str)}"
-    answer = services.answer_once(caller.source, event_id, text, action, now=now)
+    answer = services.answer_once(caller.source, event_id, f"{what}\0{_in_one_way(sent)}", action, now=now)
     return Done(200 if answer.replayed else answer.status, answer.body, answer.replayed)
+
+
+def _in_one_way(sent: JSON) -> str:
+    """Write what was sent as text that is the same for the same, whatever the order of its keys."""
+    try:
+        return orjson.dumps(sent, default=str, option=orjson.OPT_SORT_KEYS).decode()
+    except TypeError:  # half of a surrogate pair, or a number beyond 64 bits
+        return json.dumps(sent, sort_keys=True, default=str)
 
 
 # --- the life of a session ------------------------------------------------------------------------------------------------------------

@@ -172,10 +172,28 @@ def open_session(
 ) -> Opened:
     """Continue the open session of (channel, key, user) or create one, in one step; any number of callers at once get the same one.
     Raises UnknownChannel, InvalidSession."""
+    with day_rows.writing():
+        return open_session_within(
+            channel, key, user_id=user_id, triggered_by=triggered_by, gap_minutes=gap_minutes, agent=agent, project=project, now=now
+        )
+
+
+def open_session_within(
+    channel: str,
+    key: str,
+    *,
+    user_id: str = "admin",
+    triggered_by: str | None = None,
+    gap_minutes: int | None = OF_THE_CHANNEL,
+    agent: str = "",
+    project: str = "",
+    now: datetime | None = None,
+) -> Opened:
+    """The same as a part of the caller's transaction, which must not go on when this raises: it may have closed a session by then."""
     now = now or timezone.now()
     key, user_id = name(key, "key"), name(user_id, "user_id")
     closed: UUID | None = None
-    with day_rows.writing() as tally:
+    with day_rows.writing(savepoint=False) as tally:
         while True:
             session, closed_id = _continued(channel, key, gap_minutes, user_id, now, tally)
             if session is not None:

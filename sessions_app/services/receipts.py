@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, models
+import orjson
+from django.db import connection
 from django.utils import timezone
 
+from sessions_app.database import run, time_value
 from sessions_app.day_rows import writing
 from sessions_app.errors import EventIdReused, InvalidMessage
 from sessions_app.models import Receipt
 from sessions_app.services.cleaning import fingerprint, name, storable_json
 
-RECEIVED_AT = models.DateTimeField()  # how a time is written to the database
+TABLE = connection.ops.quote_name(Receipt._meta.db_table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +50,31 @@ def answer_once(
                 raise EventIdReused(event_id)
             return Answer(receipt.status, receipt.answer, replayed=True)
         status, answer = action()
-        _keep(claimed, status, storable_json(answer))
+        _keep(claimed, status, answer)
     return Answer(status, answer)
 
 
 def _keep(claimed: int, status: int, answer: dict[str, Any]) -> None:
     """Write the answer on the receipt that was claimed."""
-    table = connection.ops.quote_name(Receipt._meta.db_table)
-    with connection.cursor() as cursor:
-        cursor.execute(f"UPDATE {table} SET status = %s, answer = %s WHERE id = %s", [status, json.dumps(answer), claimed])  # noqa: S608
+    run(f"UPDATE {TABLE} SET status = %s, answer = %s WHERE id = %s", [status, _as_text(answer), claimed])  # noqa: S608
+
+
+def _as_text(answer: dict[str, Any]) -> str:
+    """Write an answer as JSON that both databases can hold. Almost every one is just that: only a refusal in a batch says a client's words back."""
+    try:
+        text = orjson.dumps(answer).decode()
+        if "\\u0000" not in text:
+            return text
+    except TypeError:  # half of a surrogate pair, or a number beyond 64 bits
+        pass
+    return json.dumps(storable_json(answer))
 
 
 def _claim(source: str, event_id: str, mark: int, now: datetime) -> int | None:
     """Insert a receipt without answer and return its number; None when there is one already. As one statement, where the ORM needs a savepoint too."""
-    table = connection.ops.quote_name(Receipt._meta.db_table)
-    moment = RECEIVED_AT.get_db_prep_value(now, connection)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {table} (source, event_id, fingerprint, status, answer, received_at) VALUES (%s, %s, %s, 0, '{{}}', %s) "  # noqa: S608
-            "ON CONFLICT (source, event_id) DO NOTHING RETURNING id",
-            [source, event_id, mark, moment],
-        )
-        row = cursor.fetchone()
-    return None if row is None else int(row[0])
+    rows = run(
+        f"INSERT INTO {TABLE} (source, event_id, fingerprint, status, answer, received_at) VALUES (%s, %s, %s, 0, '{{}}', %s) "  # noqa: S608
+        "ON CONFLICT (source, event_id) DO NOTHING RETURNING id",
+        [source, event_id, mark, time_value(now)],
+    )
+    return rows[0][0] if rows else None

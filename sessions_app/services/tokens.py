@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from sessions_app.errors import InvalidToken
 from sessions_app.models import ApiToken
-from sessions_app.services.bulk import fetch_row
+from sessions_app.services.bulk import fetch_shared_row
 from sessions_app.services.cleaning import name
 from sessions_app.services.lifecycle import channel_named
 
@@ -83,7 +83,7 @@ def find_token(secret: str, *, now: datetime | None = None) -> ApiToken | None:
     now = now or timezone.now()
     if not secret.startswith(PREFIX) or len(secret) > 100:
         return None
-    token = fetch_row(ApiToken, {"digest": digest_of(secret)})
+    token = fetch_shared_row(ApiToken, {"digest": digest_of(secret)})
     if token is None or token.revoked_at is not None or (token.expires_at is not None and token.expires_at <= now):
         return None
     if token.last_used_at is None or now - token.last_used_at >= LAST_USE_EVERY:

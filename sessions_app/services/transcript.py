@@ -19,13 +19,14 @@ from django.db.models import F, Value
 from django.utils import timezone
 
 from sessions_app import day_rows, pricing, session_groups
+from sessions_app.database import vendor
 from sessions_app.errors import EventIdReused, InvalidMessage, InvalidUsage, SessionError
 from sessions_app.events import ROLES, UNKNOWN_TOOL, CompactionEvent, Event, MessageEvent, UsageEvent
 from sessions_app.models import KEY_LENGTH, MODEL_LENGTH, Compaction, Message, Received, Session, UsageRecord
 from sessions_app.money import rounded
 from sessions_app.services.bulk import LOOKUP_SIZE, chunks, insert_rows, new_row, update_rows
 from sessions_app.services.cleaning import REPLACED, aware, fingerprint, name, storable_counted, storable_json, title_of
-from sessions_app.services.lifecycle import Opened, locked_all, open_session, set_session_facts
+from sessions_app.services.lifecycle import Opened, locked_all, open_session_within, set_session_facts
 
 MAX_TOKENS_PER_CALL = 100_000_000
 MAX_COST_PER_CALL = Decimal(1_000_000)  # dollars
@@ -198,9 +199,9 @@ def save_turn(
     """Store what an agent did in one turn, all or nothing: in the session named, or in the one that `open_session` gives for `opening` (its arguments).
     Raises what open_session raises, SessionNotFound, and the first refusal of an event."""
     now = now or timezone.now()
-    with day_rows.writing():
+    with day_rows.writing(savepoint=False):
         if session_id is None:
-            opened = open_session(**opening, now=now)
+            opened = open_session_within(**opening, now=now)
         else:
             opened = Opened(locked_all([session_id])[0], created=False)
         [result] = _store([(opened.session, list(events))], source=source, imported=False, now=now, with_ids=True, held=True)
@@ -225,7 +226,9 @@ def _store(
     with_ids: bool,
     held: bool = False,
 ) -> list[StoreResult]:
-    """Store the batch. held: the sessions are rows that the caller has just read and holds locked."""
+    """Store the batch. held: the sessions are rows that the caller has just read and holds locked, in a transaction that fails when this does."""
+    if held and vendor() == "sqlite":  # nobody else writes meanwhile, so that an id which is not found stays free
+        return _store_once(batch, source=source, imported=imported, now=now, with_ids=with_ids, held=True, savepoint=False)
     for attempt in range(4):
         try:
             return _store_once(batch, source=source, imported=imported, now=now, with_ids=with_ids, held=held and attempt == 0)
@@ -237,9 +240,16 @@ def _store(
 
 
 def _store_once(
-    batch: Sequence[tuple[Session | UUID | str, list[Event]]], *, source: str, imported: bool, now: datetime, with_ids: bool, held: bool
+    batch: Sequence[tuple[Session | UUID | str, list[Event]]],
+    *,
+    source: str,
+    imported: bool,
+    now: datetime,
+    with_ids: bool,
+    held: bool,
+    savepoint: bool = True,
 ) -> list[StoreResult]:
-    with day_rows.writing() as tally:
+    with day_rows.writing(savepoint=savepoint) as tally:
         writer = _Writer(source, imported, now, tally, with_ids)
         given = [session for session, _ in batch]
         sessions = (
@@ -482,7 +492,7 @@ class _Writer:
             insert_rows([item.row for item in incoming], with_ids=self.with_ids)
         if self.with_ids:
             for item in incoming:
-                item.row.session = item.target.session
+                item.row._state.fields_cache["session"] = item.target.session  # as an assignment would, whose id stands in the row already
         return list(by_session.values())
 
     # --- messages ---------------------------------------------------------------------------------------------------------------
