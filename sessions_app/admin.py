@@ -29,14 +29,18 @@ from django.utils.safestring import SafeString
 from sessions_app import services
 from sessions_app.errors import SessionError
 from sessions_app.models import (
+    Action,
+    ActionItem,
     ApiToken,
     Channel,
     Compaction,
     DeadLetter,
     Message,
+    Preference,
     ReadMark,
     ReadWatermark,
     Receipt,
+    SavedView,
     Session,
     StoreFact,
     ToolDay,
@@ -348,6 +352,62 @@ class StoreFactAdmin(ReadOnlyAdmin):
     """The time zone among them: `manage.py recount --time-zone` changes it together with the days."""
 
     list_display = ["name", "value"]
+
+
+# --- what people did, and how they want it ---------------------------------------------------------------------------------------------
+
+
+@admin.register(Action)
+class ActionAdmin(ReadOnlyAdmin):
+    """Who did what to how many sessions. The page offers the undo, to who did it."""
+
+    list_display = ["id", "viewer", "verb", "words", "created_at", "finished_at", "done", "changed", "undone_at", "given_back"]
+    list_select_related = ["viewer"]
+    list_filter = ["verb"]
+    search_fields = ["viewer"]  # switches the search field on
+    search_help_text = "A person's user name."
+    ordering = ["-id"]
+    sortable_by = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Action]:
+        return super().get_queryset(request).defer("selection")
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
+        return (queryset.filter(viewer__username=search_term.strip()) if search_term.strip() else queryset), False
+
+
+@admin.register(ActionItem)
+class ActionItemAdmin(ReadOnlyAdmin):
+    """How the sessions of an action were before it."""
+
+    list_display = ["id", "action", "session_id", "closed_at", "archived_at", "tags", "mark_at", "mark_was_unread"]
+    list_select_related = ["action"]
+    search_fields = ["action"]  # switches the search field on
+    search_help_text = "An action's number."
+    ordering = ["-id"]
+    sortable_by = ()
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        return (queryset.filter(action=int(term)) if term.isascii() and term.isdigit() and len(term) < 19 else queryset.none()), False
+
+
+@admin.register(SavedView)
+class SavedViewAdmin(ReadOnlyAdmin):
+    list_display = ["name", "owner", "is_shared", "fields", "created_at", "deleted_at"]
+    list_select_related = ["owner"]
+    list_filter = ["is_shared"]
+    search_fields = ["name", "owner__username"]
+    ordering = ["owner", "position", "name"]
+
+
+@admin.register(Preference)
+class PreferenceAdmin(ReadOnlyAdmin):
+    list_display = ["viewer", "default_view", "theme", "density", "keys"]
+    list_select_related = ["viewer", "default_view"]
+    search_fields = ["viewer__username"]
 
 
 # --- doors --------------------------------------------------------------------------------------------------------------------------

@@ -69,6 +69,46 @@ class InvalidSession(SessionError):
     code = "invalid_session"
 
 
+class ActionNotFound(SessionError):
+    code = "action_not_found"
+    http_status = 404
+
+    def __init__(self, action_id: object) -> None:
+        super().__init__(f"There is no action {str(action_id)[:20]!r}.")
+
+
+class InvalidAction(SessionError):
+    """An action that cannot be done so: an unknown verb, nothing chosen, a tag that is none."""
+
+    code = "invalid_action"
+
+
+class CannotUndo(SessionError):
+    code = "cannot_undo"
+    http_status = 409
+
+
+class ViewNotFound(SessionError):
+    """Not there, or not the viewer's to change: both look the same."""
+
+    code = "view_not_found"
+    http_status = 404
+
+    def __init__(self, view_id: object) -> None:
+        super().__init__(f"There is no view {str(view_id)[:64]!r}.")
+
+
+class InvalidView(SessionError):
+    code = "invalid_view"
+
+
+class NotAllowed(SessionError):
+    """Seen, but not this viewer's to do."""
+
+    code = "not_allowed"
+    http_status = 403
+
+
 class InvalidMessage(SessionError):
     code = "invalid_message"
 

@@ -295,6 +295,11 @@ API_RATE_PER_TOKEN = env_int(
 SECURE_REDIRECT_EXEMPT = [r"^api/", r"^v1/"]
 
 
+# What people do to sessions.
+
+UNDO_HOURS = env_int("UNDO_HOURS", 24, 1, 24 * 90)  # until then what was before is kept, a row for each session that an action changed
+
+
 # Logs go to stderr, one line each; ids and counts, never what a message says.
 
 LOG_LEVEL = env_choice("LOG_LEVEL", "INFO", {level: level for level in ("DEBUG", "INFO", "WARNING", "ERROR")})

@@ -1,5 +1,6 @@
 """Every read: typed arguments in, rows or frozen values out; nothing is saved. `viewer=None` is the system itself, which sees everything."""
 
+from sessions_app.queries.actions import get_action, unfinished_actions
 from sessions_app.queries.costs import (
     CostOverview,
     DayCost,
@@ -11,7 +12,8 @@ from sessions_app.queries.costs import (
     cost_overview,
     dearest_models,
 )
-from sessions_app.queries.session_filter import SORTS, STATUSES, SessionFilter
+from sessions_app.queries.exports import all_compactions, all_messages, all_usage
+from sessions_app.queries.session_filter import SORTS, STATUSES, SessionFilter, filter_fields, filter_of
 from sessions_app.queries.sessions import (
     FACET_LIMIT,
     Facet,
@@ -25,24 +27,24 @@ from sessions_app.queries.sessions import (
     session_facets,
     session_page,
     session_row,
+    session_rows,
     session_total,
     unread_count,
 )
 from sessions_app.queries.tool_costs import SessionModel, SessionTool, SessionTools, call_and_result, models_of_session, tools_of_session
 from sessions_app.queries.transcripts import (
     MessagePage,
-    TranscriptPage,
     UsagePage,
     UsageSummary,
     get_message,
     get_messages,
     message_page,
     session_usage,
-    transcript,
     usage_page,
     usage_summary,
     where_stored,
 )
+from sessions_app.queries.views import ViewLink, get_view, preference_of, view_filter, views_for
 
 __all__ = [
     "FACET_LIMIT",
@@ -63,30 +65,41 @@ __all__ = [
     "ToolUse",
     "Total",
     "Totals",
-    "TranscriptPage",
     "UsagePage",
     "UsageSummary",
     "UserCost",
+    "ViewLink",
+    "all_compactions",
+    "all_messages",
+    "all_usage",
     "call_and_result",
     "cost_overview",
     "dearest_models",
+    "filter_fields",
+    "filter_of",
+    "get_action",
     "get_message",
     "get_messages",
     "get_session",
+    "get_view",
     "list_sessions",
     "matching_ids",
     "message_page",
     "models_of_session",
+    "preference_of",
     "rail_counts",
     "session_facets",
     "session_page",
     "session_row",
+    "session_rows",
     "session_total",
     "session_usage",
     "tools_of_session",
-    "transcript",
+    "unfinished_actions",
     "unread_count",
     "usage_page",
     "usage_summary",
+    "view_filter",
+    "views_for",
     "where_stored",
 ]

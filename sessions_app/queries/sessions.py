@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from sessions_app.day_rows import day_start
+from sessions_app.id_sets import IdBatch
 from sessions_app.models import HEARTBEAT, MAX_GAP_MINUTES, Channel, Session, SessionQuerySet, unread_condition
 from sessions_app.money import from_nano, to_nano
 from sessions_app.queries import cursors
@@ -107,10 +108,13 @@ def _after(rows: SessionQuerySet, sort: str, after: str | None) -> SessionQueryS
 
 def matching_ids(
     filter: SessionFilter, *, viewer: User | None, after: str | None = None, limit: int, now: datetime | None = None
-) -> list[UUID]:
-    """Return the ids of the sessions that the filter matches, newest activity first, whatever its sort. after: a cursor by activity."""
-    rows = matching(filter, viewer=viewer, now=now or timezone.now())
-    return list(_after(rows, "activity", after).order_by("-last_message_at", "-pk").values_list("pk", flat=True)[:limit])
+) -> IdBatch:
+    """Return the ids of the sessions that the filter matches, newest activity first, whatever its sort, a batch at a time. after: a batch's next_cursor."""
+    rows = _after(matching(filter, viewer=viewer, now=now or timezone.now()), "activity", after)
+    found = list(rows.order_by("-last_message_at", "-pk").values_list("last_message_at", "pk")[: limit + 1])
+    more = len(found) > limit
+    del found[limit:]
+    return IdBatch([pk for _, pk in found], cursors.encode(*found[-1]) if more else "")
 
 
 def session_total(filter: SessionFilter, *, viewer: User | None, now: datetime | None = None) -> Total:
@@ -231,6 +235,11 @@ def session_row(session_id: UUID | str, viewer: User | None) -> Session | None:
     """Return one session just as a page of the list shows it, to be shown again after a change; None when it is not there for the viewer."""
     pk = _uuid(session_id)
     return None if pk is None else _with_unread(Session.objects.visible_to(viewer), viewer).filter(pk=pk).first()
+
+
+def session_rows(session_ids: Collection[UUID], *, viewer: User | None) -> list[Session]:
+    """Return those of the sessions that the viewer may see, just as a page of the list shows them, in no order."""
+    return list(_with_unread(Session.objects.visible_to(viewer), viewer).filter(pk__in=session_ids)) if session_ids else []
 
 
 def get_session(session_id: UUID | str, *, viewer: User | None = None) -> Session | None:

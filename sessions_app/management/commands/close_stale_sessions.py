@@ -1,4 +1,4 @@
-"""manage.py close_stale_sessions: close what has been silent for too long. For a timer, every few minutes."""
+"""manage.py close_stale_sessions: close what has been silent for too long, and forget what can no longer be undone. For a timer, every few minutes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sessions_app.management._cli import StoreCommand, counted, stop_on_sigterm
 class Command(StoreCommand):
     help = (
         "Close open sessions that were idle for their channel's gap or longer. Channels without a gap only with --older-than. "
+        "Also deletes what was kept to undo people's actions, once that time is over (UNDO_HOURS). "
         "Safe to run at any time, also twice at once; SIGTERM stops it between two batches; it says what it closed until then."
     )
 
@@ -32,6 +33,8 @@ class Command(StoreCommand):
             raise CommandError(f"--older-than is a number of minutes, 0 or more, not {older_than}.")
         with stop_on_sigterm() as should_stop:
             result = services.close_stale_sessions(channel=channel, older_than_minutes=older_than, dry_run=dry_run, should_stop=should_stop)
+            if not dry_run:
+                services.prune_actions(should_stop=should_stop)
         by_channel = {slug: number for slug, number in result.by_channel.items() if number}
         if options["json"]:
             self.write_json(
