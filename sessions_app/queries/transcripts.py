@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
-from django.db.models.functions import Length
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast, Length
 
 from sessions_app.models import Compaction, Message, Session, UsageRecord
 from sessions_app.money import ZERO
-from sessions_app.queries import cursors
 from sessions_app.queries.sessions import get_session
 
 if TYPE_CHECKING:
@@ -40,16 +38,6 @@ class UsageSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class TranscriptPage:
-    """items: messages and compactions by time. usage: the model calls by response id, of the messages on this page.
-    next_cursor: None on the last page."""
-
-    items: list[Message | Compaction]
-    usage: dict[str, UsageRecord]
-    next_cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class MessagePage:
     """rows: in order of storing. next_cursor: the last one's number; None on the last page."""
 
@@ -72,10 +60,11 @@ def get_messages(session_id: UUID | str, *, viewer: User | None = None) -> Query
 
 
 def message_page(session: Session, *, after: int = 0, limit: int = 200, max_characters: int = MAX_CHARACTERS) -> MessagePage:
-    """Return one page of the messages in order of storing, whole. A page ends early where its text would grow beyond max_characters; one message
-    is always on it. after: the page before's next_cursor."""
+    """Return one page of the messages in order of storing, whole. A page ends early where its text, images included, would grow beyond max_characters;
+    one message is always on it. after: the page before's next_cursor."""
     rows = Message.objects.filter(session=session, pk__gt=after).order_by("pk")
-    found = list(rows.annotate(characters=Length("content")).values_list("pk", "characters")[: limit + 1])
+    characters = Length("content") + Length(Cast("extra", TextField()))
+    found = list(rows.annotate(characters=characters).values_list("pk", "characters")[: limit + 1])
     total, last = 0, 0
     for number, (pk, characters) in enumerate(found[:limit]):
         total += characters
@@ -126,28 +115,3 @@ def usage_summary(session: Session) -> UsageSummary:
         priced_tokens=session.priced_tokens,
         unpriced_turns=session.unpriced_turns,
     )
-
-
-def transcript(session: Session, *, after: str | None = None, limit: int = 200) -> TranscriptPage:
-    """Return one page of the session by time (sub-agents' files and late events come in another order than they were stored).
-    after: the page before's next_cursor. A compaction stands before the messages of its own moment and later."""
-    messages = Message.objects.filter(session=session)
-    place = cursors.decode(after)
-    start: datetime | None = None
-    if place is not None and isinstance(place[0], datetime) and place[1].isdecimal():
-        start = place[0]
-        messages = messages.filter(Q(timestamp__gt=start) | Q(timestamp=start, pk__gt=int(place[1])), timestamp__gte=start)
-    found = list(messages.order_by("timestamp", "pk")[: limit + 1])
-    more = len(found) > limit
-    del found[limit:]
-    compactions = Compaction.objects.filter(session=session)
-    if start is not None:
-        compactions = compactions.filter(timestamp__gt=start)
-    if more:
-        compactions = compactions.filter(timestamp__lte=found[-1].timestamp)
-    items: list[Message | Compaction] = sorted(
-        [*compactions, *found], key=lambda item: (item.timestamp, isinstance(item, Message), item.pk)
-    )
-    responses = {message.response_id for message in found if message.response_id}
-    usage = {record.response_id: record for record in UsageRecord.objects.filter(session=session, response_id__in=responses).order_by("pk")}
-    return TranscriptPage(items, usage, cursors.encode(found[-1].timestamp, found[-1].pk) if more else None)
