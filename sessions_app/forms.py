@@ -2,85 +2,193 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.http import QueryDict
 
-from sessions_app.queries import cursors
+from sessions_app.models import KEY_LENGTH, MODEL_LENGTH, PROJECT_LENGTH
+from sessions_app.queries import SORTS, STATUSES, SessionFilter, cursors
+from sessions_app.queries.session_filter import period_range
 
-STATES = {"inbox": "Inbox", "all": "All", "open": "Open", "closed": "Closed", "archived": "Archived"}
+STATUS_WORDS = {"inbox": "Inbox", "all": "All", "open": "Open", "closed": "Closed", "stale": "Stale", "archived": "Archived"}
+SORT_WORDS = {"activity": "Newest", "started": "Last started", "cost": "Dearest", "messages": "Longest"}
+LIST_PERIODS = {"today": "Today", "yesterday": "Yesterday", "7d": "Last 7 days", "30d": "Last 30 days", "month": "This month"}
+# Beyond these years a date is a typing error, and its first moment may be no time at all in another zone.
+FIRST_DATE, LAST_DATE = date(1970, 1, 1), date(2200, 1, 1)
+# name in the URL -> field of SessionFilter, for the words that stand there as they are
+WORDS_IN_URL = {
+    "channel": "channel",
+    "user": "user_id",
+    "agent": "agent",
+    "project": "project",
+    "model": "model",
+    "trigger": "trigger",
+    "tag": "tag",
+    "q": "text",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class SessionFilter:
-    """What the list shows: the whole state of the page, as it stands in the URL. complaints: what was asked for and is not known."""
+class ListState:
+    """What the list shows: the whole state of the page, as it stands in the URL.
 
-    state: str = "inbox"
-    channel: str = ""
-    unread: bool | None = None
+    period: a key of LIST_PERIODS from which the filter's dates were made, "" where they were given by hand; a link keeps the period, so that
+    "this month" is the month of whoever opens it. after: a page's cursor. complaints: what was asked for and is not known."""
+
+    filter: SessionFilter = field(default_factory=SessionFilter)
+    period: str = ""
     after: str = ""
-    complaints: list[str] = field(default_factory=list)
+    complaints: tuple[str, ...] = ()
 
     @property
     def is_narrowed(self) -> bool:
         """Tell whether a filter is set beside the place itself."""
-        return bool(self.channel) or self.unread is not None
+        return replace(self.filter, sort="activity") != SessionFilter(status=self.filter.status)
 
     @property
     def section(self) -> str:
-        """Return the rail's entry that this list is."""
-        return f"channel:{self.channel}" if self.channel and self.state == "inbox" else self.state
+        """Return the rail's entry that this list is, "" for none of them."""
+        place = replace(self.filter, sort="activity", unread=None)
+        if place == SessionFilter(status=place.status):
+            return place.status
+        return f"channel:{place.channel}" if place == SessionFilter(channel=place.channel) else ""
 
-    def query(self, **changes: Any) -> str:
-        """Return the query string of this filter with some fields changed, "" for the plain inbox. Any change but of `after` starts at the first page."""
-        wanted = replace(self, **({"after": ""} | changes))
+    def first_page(self) -> ListState:
+        """Return the same list from its beginning."""
+        return replace(self, after="")
+
+    def query(self, *, after: str = "", **changes: Any) -> str:
+        """Return the query string of this list with some fields of the filter (or the period) changed, always in the same order; "" for the plain
+        inbox. It begins at the first page unless `after` says where."""
+        period = changes.pop("period", None if {"since", "until"} & set(changes) else self.period) or ""
+        wanted = replace(self.filter, **changes)
         values = QueryDict(mutable=True)
-        if wanted.state != "inbox":
-            values["state"] = wanted.state
-        if wanted.channel:
-            values["channel"] = wanted.channel
+        if wanted.status != "inbox":
+            values["status"] = wanted.status
         if wanted.unread is not None:
             values["read"] = "unread" if wanted.unread else "read"
-        if wanted.after:
-            values["after"] = wanted.after
+        for name, attribute in WORDS_IN_URL.items():
+            if word := getattr(wanted, attribute):
+                values[name] = word
+        if wanted.has_errors is not None:
+            values["errors"] = "1" if wanted.has_errors else "0"
+        for name in ("cost_min", "cost_max"):
+            if (amount := getattr(wanted, name)) is not None:
+                values[name] = f"{amount.normalize():f}"
+        if period:
+            values["period"] = period
+        else:
+            for name in ("since", "until"):
+                if (day := getattr(wanted, name)) is not None:
+                    values[name] = day.isoformat()
+        if wanted.sort != "activity":
+            values["sort"] = wanted.sort
+        if after:
+            values["after"] = after
         return values.urlencode()
 
 
-class SessionFilterForm(forms.Form):
-    """Read ?state=&channel=&read=&after=. Never raises: a value that is not known falls back to the default, and the page says so."""
+def _word(length: int, *, strip: bool = False) -> forms.CharField:
+    return forms.CharField(max_length=length, required=False, strip=strip)
 
-    state = forms.ChoiceField(choices=list(STATES.items()), required=False)
-    channel = forms.SlugField(max_length=50, required=False)
+
+def _day() -> forms.DateField:
+    return forms.DateField(input_formats=["%Y-%m-%d"], required=False)
+
+
+def _dollars() -> forms.DecimalField:
+    return forms.DecimalField(min_value=0, max_value=1_000_000_000, max_digits=19, decimal_places=9, required=False)
+
+
+class SessionFilterForm(forms.Form):
+    """Read the list's query string. Never raises: a value that is not known falls back to the default, and the page says so."""
+
+    status = forms.ChoiceField(choices=[(status, status) for status in STATUSES], required=False)
     read = forms.ChoiceField(choices=[("unread", "Unread"), ("read", "Read")], required=False)
+    channel = forms.SlugField(max_length=50, required=False)
+    user = _word(KEY_LENGTH)
+    agent = _word(100)
+    project = _word(PROJECT_LENGTH)
+    model = _word(MODEL_LENGTH)
+    trigger = _word(KEY_LENGTH + 5)
+    tag = _word(KEY_LENGTH, strip=True)
+    q = _word(200, strip=True)
+    errors = forms.ChoiceField(choices=[("1", "with"), ("0", "without")], required=False)  # type: ignore[assignment]  # the metaclass takes it out of the way
+    cost_min = _dollars()
+    cost_max = _dollars()
+    period = forms.ChoiceField(choices=list(LIST_PERIODS.items()), required=False)
+    since = _day()
+    until = _day()
+    through = _day()
+    sort = forms.ChoiceField(choices=[(sort, sort) for sort in SORTS], required=False)
     after = forms.CharField(max_length=200, required=False)
 
-    def session_filter(self, channels: set[str]) -> SessionFilter:
-        """Return the filter. channels: the slugs that exist."""
-        complaints = []
+    def chosen(self, channels: Collection[str], today: date) -> ListState:
+        """Return the list that is asked for. channels: the slugs that exist. today: the business day on which the periods end."""
         self.is_valid()
         clean = self.cleaned_data
-        for name in ("state", "channel", "read", "after"):
-            if name in self.errors:
-                complaints.append(f"{name} \u201c{str(self.data.get(name, ''))[:60]}\u201d")
-        channel = clean.get("channel", "")
-        if channel and channel not in channels:
-            complaints.append(f"channel \u201c{channel}\u201d")
-            channel = ""
-        read = clean.get("read", "")
-        after = clean.get("after", "")
-        if after and cursors.decode(after) is None:
+        complaints = [_complaint(name, self.data.get(name, "")) for name in self.fields if name in self.errors]
+        words = {attribute: clean.get(name) or "" for name, attribute in WORDS_IN_URL.items()}
+        if words["channel"] and words["channel"] not in channels:
+            complaints.append(_complaint("channel", words["channel"]))
+            words["channel"] = ""
+        if words["trigger"] not in ("", "person", "cron", "heartbeat") and not words["trigger"].startswith("cron:"):
+            complaints.append(_complaint("trigger", words["trigger"]))
+            words["trigger"] = ""
+        cost_min, cost_max = clean.get("cost_min"), clean.get("cost_max")
+        if cost_min is not None and cost_max is not None and cost_min > cost_max:
+            complaints.append(f"costs from {cost_min} to {cost_max}")
+            cost_min = cost_max = None
+        since, until = _dates(clean, complaints)
+        period = "" if since or until else clean.get("period") or ""
+        if period:
+            since, until = period_range(period, today)
+        sort = clean.get("sort") or "activity"
+        after = clean.get("after") or ""
+        place = cursors.decode(after)
+        if after and (place is None or isinstance(place[0], datetime) != (sort in ("activity", "started"))):
             complaints.append("the page's place")
             after = ""
-        return SessionFilter(
-            state=clean.get("state") or "inbox",
-            channel=channel,
-            unread={"unread": True, "read": False}.get(read),
-            after=after,
-            complaints=complaints,
+        chosen = SessionFilter(
+            status=clean.get("status") or "inbox",
+            unread={"unread": True, "read": False}.get(clean.get("read", "")),
+            has_errors={"1": True, "0": False}.get(clean.get("errors", "")),
+            cost_min=cost_min,
+            cost_max=cost_max,
+            since=since,
+            until=until,
+            sort=sort,
+            **words,
         )
+        return ListState(chosen, period, after, tuple(complaints))
+
+
+def _complaint(name: str, value: Any) -> str:
+    return f"{name} \u201c{str(value)[:60]}\u201d"
+
+
+def _dates(clean: dict[str, Any], complaints: list[str]) -> tuple[date | None, date | None]:
+    """Return the days asked for, half-open, by ?since=&until= or ?since=&through= (the last day); add what is none to the complaints."""
+    dates = {}
+    for name in ("since", "until", "through"):
+        value = clean.get(name)
+        if value is not None and not FIRST_DATE <= value <= LAST_DATE:
+            complaints.append(_complaint(name, value))
+        elif value is not None:
+            dates[name] = value
+    since, until = dates.get("since"), dates.get("until")
+    if until is None and "through" in dates:
+        until = dates["through"] + timedelta(days=1)
+    if since is not None and until is not None and since >= until:
+        complaints.append(f"a range from {since} that ends before it begins")
+        return None, None
+    return since, until
 
 
 class WantedForm(forms.Form):
@@ -95,9 +203,48 @@ class WantedForm(forms.Form):
         return form.cleaned_data["wanted"] if form.is_valid() else None
 
 
+class ActionForm(forms.Form):
+    """One thing to do to the sessions that were ticked (session, again and again), or with all=1 to everything that the list's filter matches.
+
+    verb may stay away where a field says it: a form that was sent from the field of the summary or of the tag has no button pressed."""
+
+    verb = forms.CharField(max_length=20, required=False)
+    all = forms.BooleanField(required=False)
+    summary = forms.CharField(max_length=2000, required=False)
+    tag = forms.CharField(max_length=255, required=False)
+
+    def clean(self) -> dict[str, Any]:
+        clean = super().clean() or self.cleaned_data
+        clean["verb"] = clean.get("verb") or ("tag" if clean.get("tag") else "close" if clean.get("summary") else "")
+        if not clean["verb"]:
+            self.add_error("verb", "Choose what to do with them.")
+        if not clean.get("all") and not self.session_ids():
+            self.add_error("all", "Nothing is selected.")
+        return clean
+
+    def session_ids(self) -> list[UUID]:
+        """Return the ids that were ticked; what is no id is left out, like a session that is not there."""
+        found = []
+        for value in self.data.getlist("session"):  # type: ignore[union-attr]
+            with suppress(ValueError):
+                found.append(UUID(value))
+        return found
+
+    def complaint(self) -> str:
+        """Say what is wrong with it."""
+        return " ".join(word for words in self.errors.values() for word in words)
+
+
+class ViewForm(forms.Form):
+    """Save the list's filter as a view: a new one by its name, or in the place of one that is there."""
+
+    name = forms.CharField(max_length=100, required=False)
+    replace = forms.UUIDField(required=False)
+    is_shared = forms.BooleanField(required=False)
+    is_default = forms.BooleanField(required=False)
+
+
 PERIODS = {"7d": "7 days", "30d": "30 days", "90d": "90 days", "month": "This month", "all": "All time"}
-# Beyond these years a date is a typing error, and its first moment may be no time at all in another zone.
-FIRST_DATE, LAST_DATE = date(1970, 1, 1), date(2200, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,37 +267,34 @@ class CostFilterForm(forms.Form):
     default, and the page says so."""
 
     period = forms.ChoiceField(choices=list(PERIODS.items()), required=False)
-    since = forms.DateField(input_formats=["%Y-%m-%d"], required=False)
-    until = forms.DateField(input_formats=["%Y-%m-%d"], required=False)
-    through = forms.DateField(input_formats=["%Y-%m-%d"], required=False)
+    since = _day()
+    until = _day()
+    through = _day()
 
     def cost_filter(self, today: date) -> CostFilter:
         """Return the filter. today: the business day on which the presets end."""
         self.is_valid()
         clean = self.cleaned_data
-        complaints = [f"{name} \u201c{str(self.data.get(name, ''))[:60]}\u201d" for name in self.fields if name in self.errors]
-        dates = {}
-        for name in ("since", "until", "through"):
-            value = clean.get(name)
-            if value is not None and not FIRST_DATE <= value <= LAST_DATE:
-                complaints.append(f"{name} \u201c{value}\u201d")
-            elif value is not None:
-                dates[name] = value
-        since, until = dates.get("since"), dates.get("until")
-        if until is None and "through" in dates:
-            until = dates["through"] + timedelta(days=1)
-        if since is not None and until is not None and since >= until:
-            complaints.append(f"a range from {since} that ends before it begins")
-            since = until = None
+        complaints = [_complaint(name, self.data.get(name, "")) for name in self.fields if name in self.errors]
+        since, until = _dates(clean, complaints)
         if since is None and until is None:
             period = clean.get("period") or "30d"
             return CostFilter(period, *period_range(period, today), complaints)
         return CostFilter("", since, until, complaints)
 
 
-def period_range(period: str, today: date) -> tuple[date | None, date | None]:
-    """Return the days of a preset, half-open, today the last of them."""
-    if period == "all":
-        return None, None
-    first = today.replace(day=1) if period == "month" else today - timedelta(days=int(period.removesuffix("d")) - 1)
-    return first, today + timedelta(days=1)
+class PreferenceForm(forms.Form):
+    """A POST that changes how the site looks or listens to keys; what it does not name stays."""
+
+    theme = forms.ChoiceField(choices=[("system", "As the system"), ("light", "Light"), ("dark", "Dark")], required=False)
+    density = forms.ChoiceField(choices=[("comfortable", "Comfortable"), ("compact", "Compact")], required=False)
+    keys = forms.ChoiceField(choices=[("1", "on"), ("0", "off")], required=False)
+
+    def given(self) -> dict[str, Any]:
+        """Return what was named, as services.set_preference takes it."""
+        changes: dict[str, Any] = {name: self.cleaned_data[name] for name in ("theme", "density") if self.cleaned_data[name]}
+        if changes.get("theme") == "system":
+            changes["theme"] = ""
+        if self.cleaned_data["keys"]:
+            changes["keys"] = self.cleaned_data["keys"] == "1"
+        return changes

@@ -11,8 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from sessions_app import services
-from sessions_app.forms import SessionFilter, SessionFilterForm
-from sessions_app.models import Channel, ReadMark, ReadWatermark, Session
+from sessions_app.models import Action, Channel, ReadMark, ReadWatermark, Session
 from tests.factories import at, make_session, make_usage
 
 HX = {"HX-Request": "true"}
@@ -105,7 +104,7 @@ def test_hostile_title_is_escaped(signed_in: Client) -> None:
 
 def test_no_inline_script_or_style_anywhere(signed_in: Client) -> None:
     named("x", messages=2)
-    for path in (LIST, Session.objects.get().get_absolute_url(), "/sessions/?state=nope"):
+    for path in (LIST, Session.objects.get().get_absolute_url(), "/sessions/?status=nope"):
         text = signed_in.get(path).content.decode()
         assert " style=" not in text
         assert "<style" not in text
@@ -125,14 +124,14 @@ def test_state_channel_and_read_filters(signed_in: Client) -> None:
     unread("unread one")
     shown = {
         "": {"open one", "closed one", "unread one"},
-        "state=all": {"open one", "closed one", "archived one", "unread one"},
-        "state=open": {"open one", "unread one"},
-        "state=closed": {"closed one"},
-        "state=archived": {"archived one"},
+        "status=all": {"open one", "closed one", "archived one", "unread one"},
+        "status=open": {"open one", "unread one"},
+        "status=closed": {"closed one"},
+        "status=archived": {"archived one"},
         "channel=slack": {"closed one"},
         "read=unread": {"unread one"},
         "read=read": {"open one", "closed one"},
-        "state=open&channel=slack": set(),
+        "status=open&channel=slack": set(),
     }
     for query, titles in shown.items():
         text = signed_in.get(f"{LIST}?{query}").content.decode()
@@ -141,7 +140,7 @@ def test_state_channel_and_read_filters(signed_in: Client) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["state=bogus", "channel=nope", "channel=%00", "read=maybe", "after=%ff", "after=abc", "state=%3Cscript%3E", "after=" + "A" * 5000],
+    ["status=bogus", "channel=nope", "channel=%00", "read=maybe", "after=%ff", "after=abc", "status=%3Cscript%3E", "after=" + "A" * 5000],
 )
 def test_bad_filter_falls_back_and_says_so(signed_in: Client, query: str) -> None:
     named("still here")
@@ -151,16 +150,6 @@ def test_bad_filter_falls_back_and_says_so(signed_in: Client, query: str) -> Non
     assert "still here" in text
     assert "Not understood" in text
     assert "<script>" not in text
-
-
-def test_filter_and_query_string_are_inverse(db: None) -> None:
-    from django.http import QueryDict
-
-    for query in ("", "state=open", "channel=slack", "state=closed&channel=slack&read=unread", "read=read"):
-        chosen = SessionFilterForm(QueryDict(query)).session_filter({"slack"})
-        assert chosen.query() == query
-        assert not chosen.complaints
-    assert SessionFilter(channel="slack", after="x").query(unread=True) == "channel=slack&read=unread"
 
 
 def test_empty_store_teaches_the_operator_and_the_others(cast: SimpleNamespace, client: Client) -> None:
@@ -174,8 +163,9 @@ def test_empty_store_teaches_the_operator_and_the_others(cast: SimpleNamespace, 
 
 def test_empty_filter_says_why(signed_in: Client) -> None:
     named("x")
-    assert "No session matches" in signed_in.get(f"{LIST}?read=unread").content.decode()
-    assert "Nothing archived" in signed_in.get(f"{LIST}?state=archived").content.decode()
+    assert "All read" in signed_in.get(f"{LIST}?read=unread").content.decode()
+    assert "No session matches" in signed_in.get(f"{LIST}?read=unread&agent=nobody").content.decode()
+    assert "Nothing archived" in signed_in.get(f"{LIST}?status=archived").content.decode()
 
 
 # --- pages
@@ -232,7 +222,7 @@ def test_same_queries_for_5_and_15_rows(signed_in: Client, django_assert_num_que
     assert counts[0] == counts[1]
     with django_assert_num_queries(counts[0]):  # type: ignore[operator]
         signed_in.get(LIST)
-    assert counts[0] <= 10
+    assert counts[0] <= 25
 
 
 # --- read and unread
@@ -244,23 +234,35 @@ def test_read_and_unread_with_htmx(signed_in: Client, cast: SimpleNamespace) -> 
     response = signed_in.post(path, {"read": "1"}, headers=HX)
     text = response.content.decode()
     assert "<html" not in text
-    assert text.lstrip().startswith("<li")  # the row first: what is swapped out of band comes after
-    assert f'id="session-{session.pk}"' in text
-    assert "is-unread" not in text.split("</li>")[0]
-    assert 'id="unread-count" hx-swap-oob="true"' in text
+    row = text.split(f'id="session-{session.pk}" hx-swap-oob="true"')[1].split("</li>")[0]
+    assert 'class="unread"' not in row
+    assert 'id="rail"' in text  # every count at once
+    assert "Undo" in text
+    assert response.headers["HX-Trigger"] == "sessionReadChanged" or "sessionReadChanged" in response.headers["HX-Trigger"]
     assert not ReadMark.objects.get(viewer=cast.alice, session=session).is_unread
     # again, and back: it says the wanted state, so repeating is harmless
     assert signed_in.post(path, {"read": "1"}, headers=HX).status_code == 200
     text = signed_in.post(path, {"read": "0"}, headers=HX).content.decode()
-    assert "is-unread" in text.split("</li>")[0]
+    assert 'class="unread"' in text.split(f'id="session-{session.pk}" hx-swap-oob="true"')[1].split("</li>")[0]
     assert ReadMark.objects.get(viewer=cast.alice, session=session).is_unread
 
 
 def test_read_without_htmx_goes_back_to_the_same_list(signed_in: Client) -> None:
     session = unread()
-    response = signed_in.post(f"{reverse('sessions:read', args=[session.pk])}?channel=main&read=unread", {"read": "1"})
+    response = signed_in.post(f"{reverse('sessions:read', args=[session.pk])}?read=unread&channel=main", {"read": "1"})
     assert response.status_code == 302
-    assert response.headers["Location"] == f"{LIST}?channel=main&read=unread"
+    assert response.headers["Location"] == f"{LIST}?read=unread&channel=main"
+
+
+def test_opening_marks_read_without_a_toast_and_brings_the_row_where_there_is_one(signed_in: Client) -> None:
+    session = unread()
+    path = reverse("sessions:read", args=[session.pk])
+    on_its_page = signed_in.post(path, {"read": "1", "on": "transcript"}, headers=HX).content.decode()
+    assert "Undo" not in on_its_page
+    assert "session-row" not in on_its_page
+    in_pane = signed_in.post(path, {"read": "1", "on": "transcript"}, headers=HX | {"X-Reading-Pane": "1"}).content.decode()
+    assert f'id="session-{session.pk}" hx-swap-oob="true"' in in_pane
+    assert 'id="session-read"' in in_pane
 
 
 def test_read_is_per_viewer(cast: SimpleNamespace, client: Client) -> None:
@@ -277,9 +279,10 @@ def test_read_without_a_wanted_state_is_refused(signed_in: Client, data: dict[st
     assert not ReadMark.objects.exists()
 
 
-def test_read_by_get_is_refused(signed_in: Client) -> None:
+@pytest.mark.parametrize("name", ["read", "archive"])
+def test_writes_by_get_are_refused(signed_in: Client, name: str) -> None:
     session = unread()
-    assert signed_in.get(reverse("sessions:read", args=[session.pk])).status_code == 405
+    assert signed_in.get(reverse(f"sessions:{name}", args=[session.pk])).status_code == 405
     assert not ReadMark.objects.exists()
 
 
@@ -301,40 +304,39 @@ def test_post_without_csrf_token_is_refused(cast: SimpleNamespace) -> None:
     assert client.post(reverse("sessions:read", args=[session.pk]), {"read": "1"}).status_code == 403
 
 
-def test_mark_all_read(signed_in: Client, cast: SimpleNamespace) -> None:
-    unread(key="a")
-    unread(key="b")
-    assert signed_in.get(LIST).context["rail"].unread == 2
-    assert signed_in.post("/sessions/read/").headers["Location"] == LIST
-    assert signed_in.get(LIST).context["rail"].unread == 0
-    assert ReadWatermark.objects.filter(viewer=cast.alice).count() == 1
-
-
 # --- archive
 
 
 def test_archive_and_undo_with_htmx(signed_in: Client) -> None:
     session = named("x")
     path = reverse("sessions:archive", args=[session.pk])
-    text = signed_in.post(f"{path}?read=read", {"archived": "1"}, headers=HX).content.decode()
+    response = signed_in.post(f"{path}?read=read", {"archived": "1"}, headers=HX)
+    text = response.content.decode()
     session.refresh_from_db()
     assert session.is_archived
-    assert "<li" not in text
+    assert f'<li id="session-{session.pk}" hx-swap-oob="delete">' in text
     assert "Archived." in text
-    assert f'action="{path}?read=read"' in text  # undo, back to the same list
-    response = signed_in.post(f"{path}?read=read", {"archived": "0"})
-    assert response.headers["Location"] == f"{LIST}?read=read"
+    undo = reverse("sessions:undo", args=[Action.objects.get().pk])
+    assert f'action="{undo}?read=read"' in text  # undo, back to the same list
+    text = signed_in.post(f"{undo}?read=read", headers=HX).content.decode()
+    assert "Undone" in text
+    assert 'id="session-list" tabindex="-1" hx-swap-oob="true"' in text
     session.refresh_from_db()
     assert not session.is_archived
 
 
+def test_archived_row_stays_in_a_list_where_it_belongs(signed_in: Client) -> None:
+    session = named("x")
+    text = signed_in.post(f"{reverse('sessions:archive', args=[session.pk])}?status=all", {"archived": "1"}, headers=HX).content.decode()
+    assert f'id="session-{session.pk}" hx-swap-oob="true"' in text
+    assert 'title="Archived"' in text
+
+
 def test_archive_without_htmx_says_so_on_the_list(signed_in: Client) -> None:
     session = named("x")
-    path = reverse("sessions:archive", args=[session.pk])
-    response = signed_in.post(path, {"archived": "1"}, follow=True)
-    text = response.content.decode()
+    text = signed_in.post(reverse("sessions:archive", args=[session.pk]), {"archived": "1"}, follow=True).content.decode()
     assert "Archived." in text
-    assert f'action="{path}?"' in text or f'action="{path}"' in text
+    assert f'action="{reverse("sessions:undo", args=[Action.objects.get().pk])}"' in text
 
 
 def test_archiving_needs_more_than_seeing(cast: SimpleNamespace, client: Client) -> None:
@@ -353,6 +355,148 @@ def test_archive_is_offered_to_those_who_may(cast: SimpleNamespace, client: Clie
     named("x")
     assert 'name="archived"' in sign_in(client, cast.alice).get(LIST).content.decode()
     assert 'name="archived"' not in sign_in(client, cast.bob).get(LIST).content.decode()
+
+
+# --- many at once
+
+ACT = "/sessions/actions/"
+
+
+def test_every_verb_on_a_selection(signed_in: Client) -> None:
+    ones = [unread(f"one {number}", key=f"k{number}") for number in range(3)]
+    ids = [str(one.pk) for one in ones[:2]]
+
+    def done(verb: str, **data: str) -> list[Session]:
+        response = signed_in.post(f"{ACT}?status=all", {"verb": verb, "session": ids, **data}, headers=HX)
+        assert response.status_code == 200, verb
+        assert "<html" not in response.content.decode()
+        return [Session.objects.get(pk=one.pk) for one in ones]
+
+    assert [one.is_archived for one in done("archive")] == [True, True, False]
+    assert [one.is_archived for one in done("restore")] == [False, False, False]
+    assert [(one.is_closed, one.summary) for one in done("close", summary="Well done")] == [(True, "Well done")] * 2 + [(False, "")]
+    assert [one.is_closed for one in done("reopen")] == [False] * 3
+    assert [one.tags for one in done("tag", tag="billing")] == [["billing"], ["billing"], []]
+    assert [one.tags for one in done("untag", tag="billing")] == [[], [], []]
+    done("read")
+    assert signed_in.get(LIST).context["rail"].unread == 1
+    done("unread")
+    assert signed_in.get(LIST).context["rail"].unread == 3
+
+
+def test_everything_that_a_filter_matches_and_undo(signed_in: Client) -> None:
+    make_many(7)
+    named("closed one", key="c", closed_at=at(0))
+    response = signed_in.post(f"{ACT}?status=open", {"verb": "archive", "all": "1"}, follow=True)
+    assert "7 sessions archived." in response.content.decode()
+    assert Session.objects.exclude(archived_at=None).count() == 7
+    undo = reverse("sessions:undo", args=[Action.objects.get().pk])
+    assert f'action="{undo}?status=open"' in response.content.decode()
+    assert "Undone: 7 sessions as before." in signed_in.post(f"{undo}?status=open", follow=True).content.decode()
+    assert not Session.objects.exclude(archived_at=None).exists()
+
+
+def test_everything_of_a_filter_that_is_not_understood_is_nothing(signed_in: Client) -> None:
+    named("x")
+    response = signed_in.post(f"{ACT}?agent=bot&cost_min=dear", {"verb": "archive", "all": "1"}, follow=True)
+    assert "not understood" in response.content.decode()
+    assert not Session.objects.exclude(archived_at=None).exists()
+
+
+def test_mark_all_of_the_inbox_read_and_undo(signed_in: Client, cast: SimpleNamespace) -> None:
+    unread(key="a")
+    unread(key="b")
+    assert signed_in.get(LIST).context["rail"].unread == 2
+    text = signed_in.post(f"{ACT}?status=inbox", {"verb": "read", "all": "1"}, headers=HX).content.decode()
+    assert "Everything is marked read." in text
+    assert ReadWatermark.objects.filter(viewer=cast.alice).count() == 1  # one row, whatever the number of sessions
+    assert signed_in.get(LIST).context["rail"].unread == 0
+    signed_in.post(reverse("sessions:undo", args=[Action.objects.get().pk]), headers=HX)
+    assert signed_in.get(LIST).context["rail"].unread == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"verb": "archive"}, "Nothing is selected."),
+        ({"verb": "explode", "all": "1"}, "no action"),
+        ({"verb": "archive", "session": "not-an-id"}, "Nothing is selected."),
+        ({"session": str(uuid.uuid4())}, "Choose what to do with them."),
+        ({"verb": "tag", "all": "1", "tag": ""}, "tag"),
+    ],
+)
+def test_wrong_actions_are_refused_in_words(signed_in: Client, data: dict[str, str], words: str) -> None:
+    named("x")
+    response = signed_in.post(ACT, data, headers=HX)
+    assert response.status_code == 422
+    assert words.lower() in response.content.decode().lower()
+    assert words.lower() in signed_in.post(ACT, data, follow=True).content.decode().lower()
+    assert not Session.objects.exclude(archived_at=None).exists()
+
+
+def test_enter_in_a_field_does_what_the_field_is_for(signed_in: Client) -> None:
+    session = named("x")
+    signed_in.post(ACT, {"verb": "", "session": str(session.pk), "tag": "billing"})
+    signed_in.post(ACT, {"verb": "", "session": str(session.pk), "summary": "Done"})
+    session.refresh_from_db()
+    assert (session.tags, session.summary, session.is_closed) == (["billing"], "Done", True)
+
+
+def test_refusals_are_counted(cast: SimpleNamespace, client: Client) -> None:
+    mine, hers = named("mine", user_id="bob"), named("hers", key="h")
+    text = sign_in(client, cast.bob).post(ACT, {"verb": "archive", "session": [str(mine.pk), str(hers.pk)]}, follow=True).content.decode()
+    assert "1 session archived. 1 is not yours to change." in text
+    hers.refresh_from_db()
+    assert not hers.is_archived
+
+
+def test_a_refused_row_stays_in_its_list(cast: SimpleNamespace, client: Client) -> None:
+    mine, hers = named("mine", user_id="bob"), named("hers", key="h")
+    text = sign_in(client, cast.bob).post(ACT, {"verb": "archive", "session": [str(mine.pk), str(hers.pk)]}, headers=HX).content.decode()
+    assert f'<li id="session-{mine.pk}" hx-swap-oob="delete">' in text
+    assert f'<li id="session-{hers.pk}"' not in text
+
+
+def test_outsider_changes_nothing(cast: SimpleNamespace, client: Client) -> None:
+    session = unread()
+    sign_in(client, cast.alice).post(ACT, {"verb": "read", "session": str(session.pk)})
+    action = Action.objects.get()
+    sign_in(client, cast.charlie)
+    for verb in ("read", "archive", "close", "tag"):
+        client.post(ACT, {"verb": verb, "session": str(session.pk), "tag": "x"})
+        client.post(f"{ACT}?status=all", {"verb": verb, "all": "1", "tag": "x"})
+    session.refresh_from_db()
+    assert (session.is_archived, session.is_closed, session.tags) == (False, False, [])
+    assert ReadMark.objects.get().viewer == cast.alice
+    for path in (reverse("sessions:go_on", args=[action.pk]), reverse("sessions:undo", args=[action.pk])):
+        assert client.post(path).status_code == 404
+    assert client.get(reverse("sessions:go_on", args=[action.pk])).status_code == 404
+
+
+def test_a_long_action_shows_how_far_it_is_and_goes_on(signed_in: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sessions_app.services import actions
+
+    make_many(5)
+    monkeypatch.setattr(actions.Pace, "FIRST", 2)
+    monkeypatch.setattr(actions.Pace, "MOST", 2)
+    monkeypatch.setattr(
+        actions, "monotonic", iter(range(0, 10_000, 100)).__next__
+    )  # every look at the clock is 100 s later: one batch a call
+    response = signed_in.post(f"{ACT}?status=all", {"verb": "archive", "all": "1"})
+    action = Action.objects.get()
+    assert response.headers["Location"] == f"{reverse('sessions:go_on', args=[action.pk])}?status=all"
+    text = signed_in.get(response.headers["Location"]).content.decode()
+    assert "2 sessions archived so far." in text
+    assert '<progress class="progress" value="2" max="5"' in text
+    assert "Continue" in text
+    assert "Not finished:" in signed_in.get(LIST).content.decode()
+    text = signed_in.post(response.headers["Location"], headers=HX).content.decode()
+    assert 'hx-trigger="load, submit"' in text  # htmx goes on by itself
+    text = signed_in.post(response.headers["Location"], follow=True).content.decode()
+    assert "5 sessions archived." in text
+    assert not Session.objects.filter(archived_at=None).exists()
+    # asked again, it says the same and does nothing
+    assert "5 sessions archived." in signed_in.post(response.headers["Location"], follow=True).content.decode()
 
 
 # --- the rail

@@ -84,16 +84,15 @@ def tool_label(name: str) -> str:
 @register.simple_tag
 def usage_words(usage: UsageRecord) -> SafeString:
     """Return a model call's tokens in words: what it read and from where, the cache's share of that, what it wrote."""
-    parts = ((usage.cache_read_tokens, "cached"), (usage.cache_write_tokens, "stored"), (usage.input_tokens, "new"))
+    share = f" ({100 * usage.cache_read_tokens / usage.total_input_tokens:.0f} %)" if usage.cache_read_tokens else ""
+    parts = ((usage.cache_read_tokens, f"cached{share}"), (usage.cache_write_tokens, "stored"), (usage.input_tokens, "new"))
     read = [f"{tokens_text(count)} {word}" for count, word in parts if count]
-    share = f"{100 * usage.cache_read_tokens / usage.total_input_tokens:.0f} % from cache" if usage.cache_read_tokens else ""
     exact = ", ".join(f"{count:,} {word}" for count, word in (*parts, (usage.output_tokens, "out")))
     return format_html(
-        '<span title="{}">{} in{}</span>{}<span>{} out</span>',
+        '<span title="{}">{} in{}</span><span>{} out</span>',
         f"Tokens: {exact}",
         tokens_text(usage.total_input_tokens),
         f": {' + '.join(read)}" if len(read) > 1 else "",
-        format_html("<span>{}</span>", share) if share else "",
         tokens_text(usage.output_tokens),
     )
 
@@ -280,6 +279,12 @@ def day_name(day: date, today: date) -> str:
     if day == today - timedelta(days=1):
         return "Yesterday"
     return f"{day:%a} {day_text(day, year=day.year != today.year)}"
+
+
+@register.filter
+def is_stale(session: Any, now: datetime) -> bool:
+    """Tell whether an open session has been idle for its channel's gap: Session.is_stale, with its argument."""
+    return bool(session.is_stale(now))
 
 
 # --- the four token buckets --------------------------------------------------------------------------------------------
