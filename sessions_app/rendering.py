@@ -209,8 +209,8 @@ _kept = _Kept(CACHE_BYTES)
 
 
 def _cut(text: str, limit: int) -> str:
-    """Return at most `limit` characters, ending at a line if one ends in the last fifth."""
-    if len(text) <= limit:
+    """Return at most `limit` characters, ending at a line if one ends in the last fifth. A text that is only a little longer stays whole."""
+    if len(text) <= limit * 5 // 4:
         return text
     end = text.rfind("\n", limit * 4 // 5, limit)
     return text[: end if end > 0 else limit]

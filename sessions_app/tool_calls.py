@@ -94,7 +94,7 @@ class Todo:
 class Part:
     """One labelled piece of a call: a text, a diff, named values, a list of things to do, or files. message: where all of it is read.
 
-    anchor: what "show all" fetches it by; "" where nothing is left out.
+    label: "" = it belongs to the part before. note: what an agent wrote above a tool's output.
     """
 
     label: str
@@ -105,6 +105,7 @@ class Part:
     fields: list[tuple[str, str]] = field(default_factory=list)
     todos: list[Todo] = field(default_factory=list)
     files: list[Attachment] = field(default_factory=list)
+    note: str = ""
 
     @property
     def lines_left(self) -> int:
@@ -243,7 +244,7 @@ def _took(call: Message | None, result: Message) -> timedelta | None:
 
 def _end(found: ToolCall, result: Message, data: Any, output: str, whole: bool) -> None:
     """Give the call its verdict, its output and the size of it."""
-    output, facts = _unwrapped(output)
+    output, note = unwrapped(output)
     found.is_bad = result.is_error
     found.verdict = "ok"
     if found.is_bad:
@@ -258,7 +259,7 @@ def _end(found: ToolCall, result: Message, data: Any, output: str, whole: bool) 
     files = pictures.of_result(data, left_out=left_out)
     if files and not output.strip():
         left_out = 0  # what was not read is the picture
-    part = Part("Error" if found.is_bad else "Output", result, rendering.plain(output, limit, left_out=left_out), fields=facts, files=files)
+    part = Part("Error" if found.is_bad else "Output", result, rendering.plain(output, limit, left_out=left_out), files=files, note=note)
     if not (found.kind == "todo" and not found.is_bad):  # "the list was changed": the list itself says it
         found.parts.append(part)
     if found.stat:
@@ -276,26 +277,21 @@ def _end(found: ToolCall, result: Message, data: Any, output: str, whole: bool) 
         found.stat = "1 file" if len(files) == 1 else f"{len(files)} files"
 
 
-def _unwrapped(output: str) -> tuple[str, list[tuple[str, str]]]:
+def unwrapped(output: str) -> tuple[str, str]:
     """Take off what an agent wrapped around a tool's own words; return them, and what the wrapping said."""
     if output.startswith("<tool_use_error>"):
-        return output.removeprefix("<tool_use_error>").removesuffix("</tool_use_error>"), []
+        return output.removeprefix("<tool_use_error>").removesuffix("</tool_use_error>"), ""
     if output.startswith('{"output":'):
         detail = _json(output)
         inner = detail.get("output") if isinstance(detail, dict) else None
         if isinstance(inner, str):
             meta = detail.get("metadata")
-            return inner, [(_label(key), _short(value)) for key, value in meta.items()][:FIELDS] if isinstance(meta, dict) else []
+            facts = [f"{_label(key)} {_short(value)}" for key, value in meta.items()] if isinstance(meta, dict) else []
+            return inner, one_line(", ".join(facts), 300)
     if head := HEAD.match(output):
-        facts = []
-        for line in head[0].splitlines()[:-1]:
-            name, colon, value = line.partition(":")
-            if colon:
-                facts.append((name, value.strip()))
-            elif (words := line.rpartition(" "))[0]:
-                facts.append((words[0], words[2]))
-        return output[head.end() :], [(rendering.visible(name), rendering.visible(value)) for name, value in facts if name != "Chunk ID"]
-    return output, []
+        facts = [line.strip() for line in head[0].splitlines()[:-1] if not line.startswith("Chunk ID")]
+        return output[head.end() :], one_line(", ".join(facts), 300)
+    return output, ""
 
 
 # --- what it was asked to do ---------------------------------------------------------------------------------------------
@@ -533,7 +529,7 @@ class _Teller:
                 text = _short(value)
             fields.append((_label(name), rendering.visible(text)))
         if fields:
-            found.append(Part("Input", message, fields=fields))
+            found.append(Part("" if found else "Input", message, fields=fields))
         return found + boxes
 
     def _text(self, label: str, text: str, message: Message) -> Part:

@@ -179,12 +179,12 @@ def test_short_values_stand_beside_their_names_and_long_ones_in_boxes() -> None:
     assert part_named(call, "prompt").text.html == "a\nb"  # type: ignore[union-attr]
 
 
-def test_codex_head_of_an_output_becomes_fields() -> None:
+def test_codex_head_of_an_output_becomes_a_note() -> None:
     head = "Chunk ID: a6\nWall time: 0.6197 seconds\nProcess exited with code 0\nOriginal token count: 379\nOutput:\n"
     output = part_named(call_of("exec_command", {"cmd": "ls"}, f"{head}file\n"), "Output")
     assert output.text is not None
     assert output.text.html == "file\n"
-    assert output.fields == [("Wall time", "0.6197 seconds"), ("Process exited with code", "0"), ("Original token count", "379")]
+    assert output.note == "Wall time: 0.6197 seconds, Process exited with code 0, Original token count: 379"
 
 
 def test_older_codex_output_is_unwrapped() -> None:
@@ -192,7 +192,7 @@ def test_older_codex_output_is_unwrapped() -> None:
     output = part_named(call_of("shell", {"command": ["ls"]}, wrapped), "Output")
     assert output.text is not None
     assert output.text.html == "text\n"
-    assert output.fields == [("exit code", "0"), ("duration seconds", "0.1")]
+    assert output.note == "exit code 0, duration seconds 0.1"
 
 
 def test_todos_are_a_list() -> None:
