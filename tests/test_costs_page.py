@@ -334,3 +334,14 @@ def test_the_number_of_queries_is_the_same_for_few_and_many(cast: SimpleNamespac
             numbers.append(len(queries))
     assert numbers[:2] == numbers[2:], numbers
     assert max(numbers) <= 14
+
+
+def test_users_and_models_lead_to_the_sessions_behind_them(cast: SimpleNamespace, client: Client) -> None:
+    make_usage(make_session(key="a"), model="claude-sonnet-4-5")
+    client.force_login(cast.alice, backend="django.contrib.auth.backends.ModelBackend")
+    for range_query, wanted in (("period=all", ""), ("since=2026-09-01&until=2026-09-02", "&amp;since=2026-09-01&amp;until=2026-09-02")):
+        text = client.get(f"/costs/?{range_query}").content.decode()
+        for name in ("user=alice", "model=claude-sonnet-4-5"):
+            path = f"/sessions/?status=all&amp;{name}{wanted}"
+            assert f'href="{path}"' in text, path
+            assert len(client.get(path.replace("&amp;", "&")).context["rows"]) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -15,10 +15,10 @@ from django.views.decorators.http import require_safe
 
 from sessions_app import charts, queries
 from sessions_app.day_rows import day_of, day_start, next_day
-from sessions_app.forms import PERIODS, CostFilter, CostFilterForm
+from sessions_app.forms import LIST_PERIODS, PERIODS, CostFilter, CostFilterForm, ListState
 from sessions_app.htmx import SignedInRequest, render_fragment, wants_fragment
 from sessions_app.money import ZERO
-from sessions_app.queries import CostOverview, ToolUse, Totals
+from sessions_app.queries import CostOverview, SessionFilter, ToolUse, Totals
 from sessions_app.templatetags.sessionsite import tokens_text
 from sessions_app.views.page import render_page
 
@@ -54,8 +54,8 @@ def overview(request: SignedInRequest) -> HttpResponse:
         "buckets": bucket_tiles(costs),
         "stack": stack,
         "table_bars": [(bar, list(zip(stack.series, bar.cells, strict=True))) for bar in reversed(stack.bars)],
-        "users": ledger([(row.user_id, row) for row in costs.by_user], costs, "user"),
-        "models": ledger([(row.model, row) for row in costs.by_model], costs, "model", numbers),
+        "users": ledger([(row.user_id, row) for row in costs.by_user], costs, "user", behind=sessions_behind(chosen, "user_id")),
+        "models": ledger([(row.model, row) for row in costs.by_model], costs, "model", numbers, behind=sessions_behind(chosen, "model")),
         "tools": tool_rows(costs.by_tool),
         "figures": {
             "day": charts.stacked_figure(stack) if stack.series else None,
@@ -121,6 +121,7 @@ class LedgerRow:
     """A row of the users' or models' table. series: the number of its colour, 0 = none. share: per cent of the cost. cost None = unknown."""
 
     name: str
+    query: str  # of the list of the sessions behind it, "" for the row that sums up the rest
     series: int
     share: str
     turns: int
@@ -138,15 +139,31 @@ class Ledger:
     is_small: bool
 
 
-def ledger(rows: Sequence[tuple[str, Totals]], costs: CostOverview, noun: str, numbers: dict[str, int] | None = None) -> Ledger:
-    """Arrange (name, totals) as a table. noun: what a name is; numbers: of the charts' colours, None = the table has none."""
+def sessions_behind(chosen: CostFilter, attribute: str) -> Callable[[str], str]:
+    """Return what gives a name's sessions in this range: the list's query string with that field of its filter set."""
+    period = chosen.period if chosen.period in LIST_PERIODS else ""
+    state = ListState(SessionFilter(status="all", since=chosen.since, until=chosen.until), period)
+    return lambda name: state.query(period=period, **{attribute: name}) if name else ""
 
-    def row(name: str, totals: Sequence[Totals], series: int) -> LedgerRow:
+
+def ledger(
+    rows: Sequence[tuple[str, Totals]],
+    costs: CostOverview,
+    noun: str,
+    numbers: dict[str, int] | None = None,
+    *,
+    behind: Callable[[str], str],
+) -> Ledger:
+    """Arrange (name, totals) as a table. noun: what a name is; numbers: of the charts' colours, None = the table has none; behind: name -> its
+    sessions."""
+
+    def row(name: str, totals: Sequence[Totals], series: int, query: str = "") -> LedgerRow:
         known = [part.total_cost_usd for part in totals if part.total_cost_usd is not None]
         cost = sum(known, ZERO) if known else None
         sums = [sum(part) for part in zip(*(_buckets(part) for part in totals), strict=True)]
         return LedgerRow(
             name=name,
+            query=query,
             series=series if cost is not None else 0,
             share="" if cost is None else percent(cost, costs.total_cost_usd),
             turns=sum(part.total_turns for part in totals),
@@ -155,7 +172,9 @@ def ledger(rows: Sequence[tuple[str, Totals]], costs: CostOverview, noun: str, n
             cost=cost,
         )
 
-    shown = [row(name, [totals], 0 if numbers is None else numbers.get(name, charts.OTHER)) for name, totals in rows[:MOST_ROWS]]
+    shown = [
+        row(name, [totals], 0 if numbers is None else numbers.get(name, charts.OTHER), behind(name)) for name, totals in rows[:MOST_ROWS]
+    ]
     left = [totals for _, totals in rows[MOST_ROWS:]]
     rest = row(f"{len(left):,} more {noun}{'s' if len(left) > 1 else ''}", left, 0) if left else None
     return Ledger(shown, rest, any(line.cost is not None and 0 < line.cost < 1 for line in [*shown, *([rest] if rest else [])]))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.http import HttpResponse, QueryDict
@@ -18,7 +19,7 @@ from sessions_app.forms import LIST_PERIODS, SORT_WORDS, STATUS_WORDS, ListState
 from sessions_app.htmx import SignedInRequest, render_fragment, wants_fragment
 from sessions_app.models import Channel
 from sessions_app.queries import Facet, SessionFilter
-from sessions_app.templatetags.sessionsite import day_text, money_text
+from sessions_app.templatetags.sessionsite import day_text
 from sessions_app.views.page import rail_context, render_page
 
 
@@ -87,9 +88,15 @@ def trigger_words(trigger: str) -> str:
 
 def cost_words(filter: SessionFilter) -> str:
     low, high = filter.cost_min, filter.cost_max
-    if high is None:
-        return f"${money_text(low or 0)} or more"  # type: ignore[arg-type]
-    return f"${money_text(low)} to ${money_text(high)}" if low is not None else f"${money_text(high)} or less"
+    if low is not None and high is not None:
+        return f"{_dollars(low)} to {_dollars(high)}"
+    return f"{_dollars(low)} or more" if low is not None else f"{_dollars(high)} or less" if high is not None else ""
+
+
+def _dollars(amount: Decimal) -> str:
+    """Return a bound as it was meant: $5, $0.50, $0.005. Only what is not whole has decimals, two at least."""
+    whole, _, rest = f"{amount.normalize():f}".partition(".")
+    return f"${int(whole):,}.{rest:0<2}" if rest else f"${int(whole):,}"
 
 
 def date_words(filter: SessionFilter, today: date) -> str:
@@ -179,14 +186,13 @@ def session_filters(request: SignedInRequest) -> HttpResponse:
     rail = rail_context(request)
     channels = channels_of(rail["rail"])
     state = list_state(request, channels, now=now)
-    dates = replace(state.filter, since=None, until=None)
     context = rail | {
         "now": now,
         "state": state,
         "groups": groups(state, queries.session_facets(state.filter, viewer=request.user, now=now)),
         "periods": [(words, state.query(period=period), state.period == period) for period, words in LIST_PERIODS.items()],
-        "period_words": LIST_PERIODS.get(state.period) or (date_words(state.filter, day_of(now)) if dates != state.filter else ""),
-        "cost_words": cost_words(state.filter) if state.filter.cost_min is not None or state.filter.cost_max is not None else "",
+        "period_words": LIST_PERIODS.get(state.period) or date_words(state.filter, day_of(now)),
+        "cost_words": cost_words(state.filter),
         "through": state.filter.until and state.filter.until - timedelta(days=1),
         "date_fields": hidden_fields(state, since=None, until=None),
         "cost_fields": hidden_fields(state, cost_min=None, cost_max=None),
