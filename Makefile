@@ -71,7 +71,7 @@ bench: venv
 	$(PY) bench/day_rows.py
 
 screenshots: venv-dev tools
-	$(PY) -m bench.screenshots screenshots
+	$(PY) -m bench.screenshots docs/pictures
 
 # The pinned files, from the two short lists.
 requirements: venv-dev

@@ -55,19 +55,20 @@ def row_state(session: Session) -> bytes:
 def _statement(count: int) -> str:
     """Return the statement for so many shown sessions; its parameters: viewer three times, the ids, viewer."""
     quote = connection.ops.quote_name
-    session, mark, watermark, action = (quote(model._meta.db_table) for model in (Session, ReadMark, ReadWatermark, Action))
-    newest = [f"(SELECT MAX(id) FROM {quote(model._meta.db_table)})" for model in (Message, UsageRecord, Compaction)]
+    table = {model: quote(model._meta.db_table) for model in (Action, Compaction, Message, ReadMark, ReadWatermark, Session, UsageRecord)}
+    newest = [f"(SELECT MAX(id) FROM {table[model]})" for model in (Message, UsageRecord, Compaction)]  # noqa: S608  # names of our own
     newest += [
-        f"(SELECT id FROM {session} ORDER BY id DESC LIMIT 1)",  # its keys rise with our clock; PostgreSQL before 18 knows no MAX of them
-        f"(SELECT at FROM {watermark} WHERE viewer_id = %s)",
+        # its keys rise with our clock; PostgreSQL before 18 knows no MAX of them
+        f"(SELECT id FROM {table[Session]} ORDER BY id DESC LIMIT 1)",  # noqa: S608
+        f"(SELECT at FROM {table[ReadWatermark]} WHERE viewer_id = %s)",  # noqa: S608
         # what the viewer did in another tab, and undid there
-        f"(SELECT MAX(id) FROM {action} WHERE viewer_id = %s)",
-        f"(SELECT given_back FROM {action} WHERE viewer_id = %s ORDER BY id DESC LIMIT 1)",
+        f"(SELECT MAX(id) FROM {table[Action]} WHERE viewer_id = %s)",  # noqa: S608
+        f"(SELECT given_back FROM {table[Action]} WHERE viewer_id = %s ORDER BY id DESC LIMIT 1)",  # noqa: S608
     ]
     columns = ["s.id", *(f"s.{quote(column)}" for column in ROW_COLUMNS), "m.at", "m.is_unread"]
     match = f"s.id IN ({', '.join(['%s'] * count)})" if count else "1 = 0"
     # from one row, so that there is an answer where no session is shown
     return (
-        f"SELECT {', '.join(newest + columns)} FROM (SELECT 1 AS one) AS one LEFT JOIN {session} s ON {match} "
-        f"LEFT JOIN {mark} m ON m.session_id = s.id AND m.viewer_id = %s"
+        f"SELECT {', '.join(newest + columns)} FROM (SELECT 1 AS one) AS one LEFT JOIN {table[Session]} s ON {match} "  # noqa: S608
+        f"LEFT JOIN {table[ReadMark]} m ON m.session_id = s.id AND m.viewer_id = %s"
     )

@@ -74,8 +74,10 @@
   for (const place of ["i", "a", "c"]) site.key(`g ${place}`, () => follow(`[data-go="${place}"]`));
   site.key("?", () => { byId("keys")?.togglePopover(); return true; });
   site.key("/", () => {
-    const field = byId("q") ?? byId("find");
-    if (!field?.offsetParent) return follow("[data-palette]");
+    // in the pane that one reads, else in the list; on a page with neither, anywhere
+    const isReading = Boolean(document.activeElement?.closest?.("#reading-pane"));
+    const field = (isReading ? ["find", "q"] : ["q", "find"]).map(byId).find((element) => element?.offsetParent);
+    if (!field) return follow("[data-palette]");
     field.focus();
     field.select();
     return true;
@@ -97,26 +99,6 @@
     return Boolean(button);
   });
 
-  // --- places in the document, one after the other: prompts and errors
-  const jump = (selector, step) => {
-    const places = [...document.querySelectorAll(selector)].filter((place) => place.getClientRects().length);
-    if (!places.length) return false;
-    let scroller = places[0].parentElement;
-    while (scroller && !(scroller.scrollHeight > scroller.clientHeight && /auto|scroll/.test(getComputedStyle(scroller).overflowY))) scroller = scroller.parentElement;
-    // the sticky toolbar covers 44 px
-    const line = (scroller && scroller !== root ? scroller.getBoundingClientRect().top : 0) + 60;
-    const next = step > 0
-      ? places.find((place) => place.getBoundingClientRect().top > line + 4)
-      : places.findLast((place) => place.getBoundingClientRect().top < line - 4);
-    if (!next) return true;
-    (next.matches("details") ? next.querySelector("summary") : next).focus({ preventScroll: true });
-    next.scrollIntoView({ block: "start" });
-    return true;
-  };
-  site.key("n", () => jump(".transcript .is-prompt", 1));
-  site.key("p", () => jump(".transcript .is-prompt", -1));
-  site.key("f", () => jump(".tool-call.is-failed", 1));
-
   // --- focus: what a swap took it from gives it to its heir; Back and Forward give it back
   const PLACES = "sessionsite-places";
   const here = () => location.pathname + location.search;
@@ -132,7 +114,9 @@
     try { sessionStorage.setItem(PLACES, JSON.stringify(places)); } catch { /* then Back begins at the top */ }
   });
   const refocus = (id) => byId(id)?.focus();
-  document.addEventListener("htmx:historyRestore", () => { showSwitch(); refocus(places[here()]); });
+  let wanted = ""; // asked at once: htmx gives the focus to what had it before, as soon as the old page is there
+  addEventListener("popstate", () => { wanted = places[here()]; });
+  document.addEventListener("htmx:historyRestore", () => { showSwitch(); refocus(wanted); });
   if (performance.getEntriesByType("navigation")[0]?.type === "back_forward") refocus(places[here()]);
   site.refocus = refocus;
 
@@ -167,14 +151,4 @@
   });
   document.addEventListener("htmx:oobAfterSwap", fadeToast);
   fadeToast();
-
-  // --- a link to a message opens the folds around it
-  const unfold = () => {
-    const place = location.hash.length > 1 && byId(decodeURIComponent(location.hash.slice(1)));
-    if (!place) return;
-    for (let fold = place.closest("details"); fold; fold = fold.parentElement?.closest("details")) fold.open = true;
-    place.scrollIntoView({ block: "start" });
-  };
-  addEventListener("hashchange", unfold);
-  unfold();
 })();

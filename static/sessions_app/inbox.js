@@ -51,10 +51,18 @@
       return;
     }
     entersPane = event.detail === 0; // by key: the focus goes along
-    for (const other of document.querySelectorAll(".row-title[aria-current]")) other.removeAttribute("aria-current");
-    link.setAttribute("aria-current", "true");
-    cursor = link.closest(".session-row").id;
+    mark(link.closest(".session-row"));
   }, true);
+  // The row of what the pane shows; the pane's own links lead on, too.
+  const mark = (row) => {
+    for (const other of document.querySelectorAll(".row-title[aria-current]")) if (!row?.contains(other)) other.removeAttribute("aria-current");
+    titleOf(row)?.setAttribute("aria-current", "true");
+    if (row) cursor = row.id;
+  };
+  document.addEventListener("htmx:afterSettle", () => {
+    const id = pane()?.querySelector(".transcript") && location.pathname.match(/[0-9a-f]{8}-[0-9a-f-]{27}/)?.[0];
+    if (id && openedRow()?.id !== `session-${id}`) mark(byId(`session-${id}`));
+  });
   document.addEventListener("htmx:afterSettle", () => {
     if (!entersPane || !pane()?.querySelector(".transcript")) return;
     entersPane = false;

@@ -61,7 +61,7 @@
       list().replaceChildren(...actionOptions(words), ...[...found].map((option) => document.importNode(option, true)));
       choose(options()[0]);
       const count = options().length - (words.trim() ? 1 : 0); // the last is the search itself
-      say(count > 0 ? `${count} found` : "Nothing has this name. Enter searches all sessions for it.");
+      say(!words.trim() ? "Type to find a session" : count > 0 ? `${count} found` : "Nothing has this name. Enter searches all sessions for it.");
     } catch (error) {
       if (error.name === "AbortError") return;
       list().replaceChildren(...actionOptions(words));
