@@ -223,7 +223,7 @@ def prose(text: str, limit: int = PROSE_LIMIT, *, left_out: int = 0) -> Shown:
     html = _kept.get(key)
     if html is None:
         # a character that hides may also come out of an entity (&#x202e;), so it is looked for in what was made of it
-        html = mark_safe(visible(_cleaner().clean(_markdown().render(part))))
+        html = mark_safe(_cleaner().clean(visible(_markdown().render(part))))
         _kept.put(key, html)
     return _shown(html, part, text, left_out)
 
