@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from django.db import connection, models
+from django.db.models.functions import Cast
 
 from sessions_app.models import Session, SessionCount, SessionGroup, SessionHome, SessionQuerySet, SessionTag
 
@@ -295,10 +296,10 @@ def compare_and_replace(*, dry_run: bool) -> Iterator[tuple[str, str, int, int]]
     pairs = {(group, home): sessions for group, home, sessions in counted}
     wrong = False
     stored = {(row.group_id, row.home_id): row.sessions for row in SessionCount.objects.iterator()}
-    for key in sorted({*pairs, *stored}):
-        if (old := stored.get(key, 0)) != (new := pairs.get(key, 0)):
+    for pair in sorted({*pairs, *stored}):
+        if (old := stored.get(pair, 0)) != (new := pairs.get(pair, 0)):
             wrong = True
-            yield f"sessioncount {key[0]} {key[1]}", "sessions", old, new
+            yield f"sessioncount {pair[0]} {pair[1]}", "sessions", old, new
     groups: dict[int, int] = {}
     homes: dict[int, int] = {}
     for (group, home), sessions in pairs.items():
@@ -338,19 +339,19 @@ def rebuild() -> None:
     for group, home, sessions in Session.objects.order_by().values_list("group_id", "home_id").annotate(sessions=models.Count("pk")):
         moves.add(group, home, sessions)
     # one session tells its group's names, one its home's
-    for column, names_of, names in (("group_id", group_names, moves.groups), ("home_id", home_names, moves.homes)):
-        firsts = Session.objects.order_by().values(column).annotate(first=_any_id()).values_list("first", flat=True)
-        for some in _batches([pk if isinstance(pk, UUID) else UUID(str(pk)) for pk in firsts]):
-            for row in Session.objects.filter(pk__in=some).only(*FACTS, *PLACED):
-                names[getattr(row, column)] = names_of(row)  # type: ignore[index]
+    for row in _one_of_each("group_id"):
+        moves.groups[row.group_id] = group_names(row)
+    for row in _one_of_each("home_id"):
+        moves.homes[row.home_id] = home_names(row)
     moves.flush()
 
 
-def _any_id() -> Any:
+def _one_of_each(column: str) -> Iterator[Session]:
     # PostgreSQL before 18 knows no MIN of UUIDs
-    if connection.vendor == "postgresql":
-        return models.Min(models.functions.Cast("pk", models.TextField()))
-    return models.Min("pk")
+    pk: Any = Cast("pk", models.TextField()) if connection.vendor == "postgresql" else "pk"
+    firsts = Session.objects.order_by().values(column).annotate(first=models.Min(pk)).values_list("first", flat=True)
+    for some in _batches([pk if isinstance(pk, UUID) else UUID(str(pk)) for pk in firsts]):
+        yield from Session.objects.filter(pk__in=some).only(*FACTS, *PLACED)
 
 
 def compare_tags(ids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:

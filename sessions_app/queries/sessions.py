@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import BooleanField, Case, Count, Q, Value, When
+from django.db.models import BooleanField, Case, Q, Value, When
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from sessions_app.day_rows import day_start
 from sessions_app.id_sets import IdBatch
 from sessions_app.models import HEARTBEAT, MAX_GAP_MINUTES, Channel, Session, SessionQuerySet, unread_condition
-from sessions_app.money import from_nano, to_nano
-from sessions_app.queries import cursors
+from sessions_app.queries import cursors, session_list
 from sessions_app.queries.session_filter import STATUSES, SessionFilter
+from sessions_app.session_groups import GroupNames
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -78,88 +78,166 @@ def list_sessions(
 def session_page(
     filter: SessionFilter, *, viewer: User | None, after: str | None = None, limit: int = 50, now: datetime | None = None
 ) -> SessionPage:
-    """Return one page of the list by keyset: ties by id, so that pages neither repeat nor skip a row. after: a page's next_cursor."""
+    """Return one page of the list by keyset: ties by id, so that pages neither repeat nor skip a row. after: a page's next_cursor, or its
+    searched_to. A cursor of another sort, or a broken one, reads as from the start. How it is found: see session_list."""
     if limit <= 0:
         return SessionPage([], None)
-    rows = matching(filter, viewer=viewer, now=now or timezone.now())
-    column = SORT_COLUMNS[filter.sort]
-    rows = _after(rows, filter.sort, after)
-    found = list(_with_unread(rows, viewer).order_by(f"-{column}", "-pk")[: limit + 1])
-    more = len(found) > limit
-    del found[limit:]
-    return SessionPage(found, _cursor(filter.sort, found[-1]) if more else None)
+    search = session_list.search_of(filter, viewer, now or timezone.now())
+    if filter.sort == "activity":
+        found = session_list.find(search, _place(after), limit + 1)
+        more = len(found.places) > limit
+        places: list[tuple[Any, UUID]] = list(found.places[:limit])
+        next_cursor = cursors.encode(*places[-1]) if more else None
+        searched_to = cursors.encode(*found.searched_to) if found.searched_to else None
+    else:
+        column = SORT_COLUMNS[filter.sort]
+        last, since = _sorted_place(after, filter.sort)
+        found_so = session_list.find_sorted(search, column, last, since, limit + 1)
+        more = len(found_so.places) > limit
+        places = found_so.places[:limit]
+        next_cursor = _sorted_cursor(*places[-1], since) if more else None
+        searched_to = _sorted_cursor(0, None, found_so.searched_to) if found_so.searched_to and not more else None
+    rows = {row.pk: row for row in _with_unread(Session.objects.filter(pk__in=[pk for _, pk in places]), viewer)} if places else {}
+    return SessionPage([rows[pk] for _, pk in places if pk in rows], next_cursor, searched_to)
 
 
-def _cursor(sort: str, row: Session) -> str:
-    value = getattr(row, SORT_COLUMNS[sort])
-    return cursors.encode(to_nano(value) if sort == "cost" else value, row.pk)
-
-
-def _after(rows: SessionQuerySet, sort: str, after: str | None) -> SessionQuerySet:
-    """Keep what comes after a cursor; one of another sort, or a broken one, reads as from the start."""
-    place = cursors.decode(after)
+def _place(cursor: str | None) -> session_list.Place | None:
+    """Read a cursor by activity."""
+    place = cursors.decode(cursor)
     last = None if place is None else _uuid(place[1])
-    if place is None or last is None or isinstance(place[0], int) != (sort in ("cost", "messages")):
-        return rows
-    column = SORT_COLUMNS[sort]
-    value = from_nano(place[0]) if sort == "cost" and isinstance(place[0], int) else place[0]
-    return rows.filter(Q(**{f"{column}__lt": value}) | Q(**{column: value}, pk__lt=last))
+    return (place[0], last) if place is not None and last is not None and isinstance(place[0], datetime) else None
+
+
+def _sorted_cursor(value: Any, pk: UUID | None, since: session_list.Place | None) -> str:
+    """Return the cursor of another sort: the last row's value and id, and the place by activity at which the search had begun."""
+    if not isinstance(value, int):
+        value = session_list.moment(value)
+    tie = pk.hex if pk else "-"
+    return cursors.encode(value, tie if since is None else f"{tie} {since[0].isoformat()} {since[1].hex}")
+
+
+def _sorted_place(cursor: str | None, sort: str) -> tuple[tuple[Any, UUID] | None, session_list.Place | None]:
+    place = cursors.decode(cursor)
+    if place is None:
+        return None, None
+    tie, *rest = place[1].split(" ")
+    since = None
+    if len(rest) == 2:
+        try:
+            since = datetime.fromisoformat(rest[0]), UUID(rest[1])
+        except ValueError:
+            return None, None
+        if since[0].tzinfo is None:
+            return None, None
+    pk = None if tie == "-" else _uuid(tie)
+    if pk is None or isinstance(place[0], int) == (sort == "started"):
+        return None, since if tie == "-" else None
+    return (session_list.time(place[0]) if isinstance(place[0], datetime) else place[0], pk), since
 
 
 def matching_ids(
     filter: SessionFilter, *, viewer: User | None, after: str | None = None, limit: int, now: datetime | None = None
 ) -> IdBatch:
     """Return the ids of the sessions that the filter matches, newest activity first, whatever its sort, a batch at a time. after: a batch's next_cursor."""
-    rows = _after(matching(filter, viewer=viewer, now=now or timezone.now()), "activity", after)
-    found = list(rows.order_by("-last_message_at", "-pk").values_list("last_message_at", "pk")[: limit + 1])
-    more = len(found) > limit
-    del found[limit:]
-    return IdBatch([pk for _, pk in found], cursors.encode(*found[-1]) if more else "")
+    search = session_list.search_of(filter, viewer, now or timezone.now())
+    place = _place(after)
+    ids: list[session_list.Place] = []
+    while True:
+        found = session_list.find(search, place, limit + 1 - len(ids))
+        ids += found.places
+        if len(ids) > limit or found.searched_to is None:
+            break
+        place = found.searched_to  # nothing is left out: where a page would stop and ask, a batch goes on
+    more = len(ids) > limit
+    del ids[limit:]
+    return IdBatch([pk for _, pk in ids], cursors.encode(*ids[-1]) if more else "")
 
 
 def session_total(filter: SessionFilter, *, viewer: User | None, now: datetime | None = None) -> Total:
-    """Count what the filter matches."""
-    return Total(matching(filter, viewer=viewer, now=now or timezone.now()).count(), is_exact=True)
+    """Count what the filter matches: exactly where the groups know it, or where it is little."""
+    return Total(*session_list.total(session_list.search_of(filter, viewer, now or timezone.now())))
 
 
 def session_facets(filter: SessionFilter, *, viewer: User | None, now: datetime | None = None) -> dict[str, list[Facet]]:
-    """Return the values that each filter can take beside the others, the most frequent first, at most FACET_LIMIT of each."""
+    """Return the values that each filter can take beside the others, the most frequent first, at most FACET_LIMIT of each. Counted where the groups know it:
+    not beside dates, costs, tags and text, nor beside what a viewer has marked."""
     now = now or timezone.now()
-
-    def counted(name: str, column: str, any_value: Any) -> list[Facet]:
-        rows = matching(replace(filter, **{name: any_value}), viewer=viewer, now=now)
-        found = rows.values_list(column).annotate(count=Count("pk")).order_by("-count", column)[:FACET_LIMIT]
-        return [Facet(str(value), str(value), count) for value, count in found if value]
-
+    search = session_list.search_of(filter, viewer, now)
     labels = {channel.pk: channel.label for channel in Channel.objects.all()}
-    triggers: dict[str, int] = {}
-    for value, count in (
-        matching(replace(filter, trigger=""), viewer=viewer, now=now).values_list("triggered_by").annotate(count=Count("pk")).order_by()
-    ):
-        word = "heartbeat" if value == HEARTBEAT else f"cron:{value}" if value else "person"
-        triggers[word] = triggers.get(word, 0) + count
-    tags: dict[str, int] = {}
-    for some in matching(replace(filter, tag=""), viewer=viewer, now=now).exclude(tags=[]).values_list("tags", flat=True):
-        for tag in some:
-            tags[tag] = tags.get(tag, 0) + 1
+    is_counted = not (search.rows or search.searched or search.since or search.begun_before)
+    marks = session_list.marks_of(viewer)
+    counts = session_list.counted_groups(search)
+    wanted = _wanted(filter if marks is None else replace(filter, unread=None))
+
+    def facet(name: str, word: Callable[[GroupNames], str]) -> list[Facet]:
+        others = [test for one, test in wanted.items() if one != name]
+        found: dict[str, int] = {}
+        for names, sessions in counts:
+            if all(test(names) for test in others):
+                value = word(names)
+                found[value] = found.get(value, 0) + sessions
+        return _most_frequent(found, is_counted)
+
+    statuses = {one.value: one.count or 0 for one in facet("status", lambda names: names.state)} if is_counted else {}
+    inbox = sum(count for state, count in statuses.items() if state != "archived")
+    totals = {**statuses, "inbox": inbox, "all": sum(statuses.values())}
+    read = {one.value: one for one in facet("read", lambda names: "unread" if names.is_unread else "read")} if marks is None else {}
     return {
-        "channel": [Facet(facet.value, labels[facet.value], facet.count) for facet in counted("channel", "channel", "")],
-        "user": counted("user_id", "user_id", ""),
-        "agent": counted("agent", "agent", ""),
-        "project": counted("project", "project", ""),
-        "model": counted("model", "model", ""),
-        "trigger": _most_frequent((word, word, count) for word, count in triggers.items()),
-        "status": [Facet(status, status, matching(replace(filter, status=status), viewer=viewer, now=now).count()) for status in STATUSES],
-        "read": [
-            Facet(word, word, matching(replace(filter, unread=unread), viewer=viewer, now=now).count())
-            for word, unread in (("unread", True), ("read", False))
+        "channel": [replace(one, label=labels.get(one.value, one.value)) for one in facet("channel", lambda names: names.channel)],
+        "user": _homes(filter, search, "user_id", is_counted=is_counted),
+        "agent": facet("agent", lambda names: names.agent),
+        "project": _homes(filter, search, "project", is_counted=is_counted),
+        "model": facet("model", lambda names: names.model),
+        "trigger": facet("trigger", lambda names: _trigger_word(names.triggered_by)),
+        "status": [
+            Facet(status, status, totals.get(status, 0) if is_counted and status != "stale" else None, is_exact=True) for status in STATUSES
         ],
-        "tag": _most_frequent((tag, tag, count) for tag, count in tags.items()),
+        "read": [Facet(word, word, (read[word].count if word in read else 0) if read else None) for word in ("unread", "read")],
+        "tag": [
+            Facet(tag, tag, count if is_all and filter == SessionFilter(status="all") else None)
+            for tag, count, is_all in session_list.tags(viewer, FACET_LIMIT)
+        ],
     }
 
 
-def _most_frequent(counts: Iterable[tuple[str, str, int]]) -> list[Facet]:
-    return [Facet(*one) for one in sorted(counts, key=lambda one: (-one[2], one[0]))[:FACET_LIMIT]]
+def _wanted(filter: SessionFilter) -> dict[str, Callable[[GroupNames], bool]]:
+    """Return what the filter asks of a group, by facet."""
+    tests: dict[str, Callable[[GroupNames], bool]] = {}
+    for column in ("channel", "agent", "model"):
+        if value := getattr(filter, column):
+            tests[column] = lambda names, column=column, value=value: getattr(names, column) == value  # type: ignore[misc]
+    if filter.trigger == "cron":
+        tests["trigger"] = lambda names: _trigger_word(names.triggered_by).startswith("cron:")
+    elif filter.trigger:
+        tests["trigger"] = lambda names: _trigger_word(names.triggered_by) == filter.trigger
+    if filter.status == "inbox":
+        tests["status"] = lambda names: names.state != "archived"
+    elif filter.status == "stale":
+        tests["status"] = lambda names: names.state == "open"
+    elif filter.status != "all":
+        tests["status"] = lambda names: names.state == filter.status
+    if filter.has_errors is not None:
+        tests["errors"] = lambda names: names.has_errors == filter.has_errors
+    if filter.unread is not None:
+        tests["read"] = lambda names: names.is_unread == filter.unread
+    return tests
+
+
+def _trigger_word(triggered_by: str) -> str:
+    return "heartbeat" if triggered_by == HEARTBEAT else f"cron:{triggered_by}" if triggered_by else "person"
+
+
+def _homes(filter: SessionFilter, search: session_list.Search, column: str, *, is_counted: bool) -> list[Facet]:
+    """The users or the projects. Counted for the whole list and the plain inbox; beside other filters, by how frequent they are without these."""
+    other = replace(filter, user_id="") if column == "user_id" else replace(filter, project="")
+    plain = replace(other, user_id="", project="", sort="activity", status="inbox") == SessionFilter()
+    found = session_list.counted_homes(other, search.viewer, column, "in_inbox" if filter.status != "all" else "sessions", FACET_LIMIT)
+    return [Facet(value, value, count if is_counted and plain and filter.status in ("inbox", "all") else None) for value, count in found]
+
+
+def _most_frequent(counts: dict[str, int], is_counted: bool) -> list[Facet]:
+    ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    return [Facet(value, value, count if is_counted else None) for value, count in ordered if value][:FACET_LIMIT]
 
 
 def matching(filter: SessionFilter, *, viewer: User | None, now: datetime) -> SessionQuerySet:
@@ -249,32 +327,28 @@ def get_session(session_id: UUID | str, *, viewer: User | None = None) -> Sessio
 
 
 def unread_count(viewer: User | None) -> int:
-    """Count the unread sessions of the viewer's inbox."""
-    return Session.objects.visible_to(viewer).filter(archived_at=None).unread_by(viewer).count()
+    """Count the unread sessions of the viewer's inbox, up to session_list.COUNT_LIMIT."""
+    return session_list.count_unread(viewer)
 
 
 def rail_counts(viewer: User | None) -> RailCounts:
-    """Count what is behind the rail's links: one query by channel and state, one for the unread."""
-    visible = Session.objects.visible_to(viewer)
-    counted = {
-        row["channel"]: row
-        for row in visible.values("channel")
-        .annotate(
-            total=Count("pk"),
-            archived=Count("pk", filter=Q(archived_at__isnull=False)),
-            open=Count("pk", filter=Q(archived_at=None, closed_at=None)),
-            closed=Count("pk", filter=Q(archived_at=None, closed_at__isnull=False)),
-        )
-        .order_by()
-    }
-    total, archived, open_, closed = (sum(row[column] for row in counted.values()) for column in ("total", "archived", "open", "closed"))
-    channels = [
-        (channel, counted[channel.pk]["total"] - counted[channel.pk]["archived"])
-        for channel in Channel.objects.all()
-        if channel.pk in counted
-    ]
+    """Count what is behind the rail's links, from the groups."""
+    by_channel: dict[str, int] = {}
+    by_state: dict[str, int] = {}
+    unread = 0
+    for channel, state, is_unread, sessions in session_list.counted_states(viewer):
+        by_state[state] = by_state.get(state, 0) + sessions
+        by_channel[channel] = by_channel.get(channel, 0) + (0 if state == "archived" else sessions)
+        unread += sessions if is_unread and state != "archived" else 0
+    open_, closed, archived = (by_state.get(state, 0) for state in ("open", "closed", "archived"))
     return RailCounts(
-        unread=unread_count(viewer), inbox=total - archived, all=total, open=open_, closed=closed, archived=archived, channels=channels
+        unread=session_list.count_unread(viewer, by_default=unread),
+        inbox=open_ + closed,
+        all=open_ + closed + archived,
+        open=open_,
+        closed=closed,
+        archived=archived,
+        channels=[(channel, by_channel[channel.pk]) for channel in Channel.objects.all() if channel.pk in by_channel],
     )
 
 
