@@ -69,6 +69,7 @@ test-postgresql: venv-dev
 bench: venv
 	$(PY) bench/import_speed.py
 	$(PY) bench/day_rows.py
+	$(PY) bench/transcript.py
 
 screenshots: venv-dev tools
 	$(PY) -m bench.screenshots docs/pictures

@@ -352,7 +352,7 @@ class Message(Received):
             # a window of one thread in order of time; which sub-agents a session has
             models.Index(fields=["session", "subagent_id", "timestamp", "id"], name="message_by_thread"),
             # the outline of a long session: what a person said, and what failed
-            models.Index(fields=["session", "timestamp", "id"], condition=Q(role="user", subagent_id=""), name="message_prompts"),
+            models.Index(fields=["session", "subagent_id", "timestamp", "id"], condition=Q(role="user"), name="message_prompts"),
             models.Index(fields=["session", "timestamp", "id"], condition=Q(is_error=True), name="message_errors"),
             # a result finds its call, a late call its result
             models.Index(fields=["session", "tool_call_id"], condition=~Q(tool_call_id=""), name="message_by_tool_call"),

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="message",
             index=models.Index(
-                condition=models.Q(("role", "user"), ("subagent_id", "")), fields=["session", "timestamp", "id"], name="message_prompts"
+                condition=models.Q(("role", "user")), fields=["session", "subagent_id", "timestamp", "id"], name="message_prompts"
             ),
         ),
         migrations.AddIndex(

@@ -13,7 +13,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.db.models import Case, Count, F, IntegerField, Max, Min, Q, QuerySet, Sum, Value, When
+from django.db.models import BooleanField, Case, Count, F, IntegerField, Max, Min, Q, QuerySet, Sum, Value, When
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Left, Length
 
 from sessions_app import cut_json
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 MODES = ("all", "conversation", "tools", "errors")
 TOOL_ROLES = ("tool_use", "tool_result")
+# What a person said, in the words of its partial index: SQLite does not take one whose condition comes as parameters.
+PROMPTS = RawSQL("role = 'user'", [], output_field=BooleanField())
 # Messages of one window at most, and what they may weigh together, in elements of the page as guessed from their length.
 WINDOW_MESSAGES = 120
 WINDOW_WEIGHT = 2_600
@@ -45,6 +48,10 @@ LANDMARK_CHARACTERS = 160
 BARS = 60
 # Matches of a search inside a session that are counted and stepped through.
 MATCHES = 500
+# What stands around every call and result.
+FRAME = (
+    '{"type": "tool_use", "id": "", "name": "", "input": {"type": "tool_result", "tool_use_id": "", "content": "", "is_error": true, false}'
+)
 SUBAGENTS = 500
 
 
@@ -316,7 +323,8 @@ def pairs(session: Session, messages: Sequence[Message], *, with_calls: bool = F
     if not here:
         return Pairs({}, {}, set())
     ids = {message.tool_call_id for message in here.values()}
-    slim = Message.objects.filter(session=session, tool_call_id__in=ids).order_by("timestamp", "pk")
+    # the exclusion names the partial index
+    slim = Message.objects.filter(session=session, tool_call_id__in=ids).exclude(tool_call_id="").order_by("timestamp", "pk")
     calls: dict[tuple[str, str], list[int]] = {}
     results: dict[tuple[str, str], list[int]] = {}
     for pk, role, call_id, thread in slim.values_list("pk", "role", "tool_call_id", "subagent_id"):
@@ -366,7 +374,7 @@ def find_message(session: Session, pk: int) -> Message | None:
     if message is None or message.role != "tool_result" or not message.tool_call_id:
         return message
     calls = slim.filter(role="tool_use", tool_call_id=message.tool_call_id, subagent_id=message.subagent_id)
-    return calls.order_by("timestamp", "pk").first() or message
+    return calls.exclude(tool_call_id="").order_by("timestamp", "pk").first() or message
 
 
 def message_of_turn(session: Session, turn: int) -> int | None:
@@ -428,7 +436,7 @@ def landmarks(session: Session, *, around: Place | None = None) -> Landmarks:
         half = LANDMARKS // 2
         return [*reversed(_until(rows, around)[:half]), *_from(rows, around, inclusive=True)[:half]]
 
-    found.prompts = [row for row in some("prompts", rows.filter(role="user", subagent_id="")) if not row.extra.get("is_meta")]
+    found.prompts = [row for row in some("prompts", rows.filter(PROMPTS, subagent_id="")) if not row.extra.get("is_meta")]
     found.errors = some("errors", rows.filter(is_error=True))
     compactions = Compaction.objects.filter(session=session).defer("summary").order_by("timestamp", "pk")[: LANDMARKS + 1]
     found.compactions = [row for row in compactions if not row.extra.get("subagent_id")]
@@ -512,7 +520,11 @@ def subagents(session: Session, sums: Totals | None = None) -> dict[str, SubAgen
             row.call_id = row.call_id or call_id
             row.agent_type = row.agent_type or _word(extra.get("agent_type"))
     starters = {row.call_id or row.subagent_id for row in found.values()}
-    calls = Message.objects.filter(session=session, tool_call_id__in=starters, role="tool_use").order_by("-timestamp", "-pk")
+    calls = (
+        Message.objects.filter(session=session, tool_call_id__in=starters, role="tool_use")
+        .exclude(tool_call_id="")
+        .order_by("-timestamp", "-pk")
+    )
     by_id = {call.tool_call_id: call for call in _fetch(_cut(calls)[: 2 * SUBAGENTS])}
     sums = sums or totals(session)
     for row in found.values():
@@ -551,7 +563,30 @@ def matches(session: Session, text: str) -> list[Match]:
             # a call and a result are kept as JSON, where a quote and a new line are written otherwise
             condition |= Q(role__in=TOOL_ROLES, content__icontains=inside)
     rows = Message.objects.filter(condition, session=session).order_by("timestamp", "pk")
-    return [Match(*row) for row in rows.values_list("pk", "timestamp", "subagent_id")[: MATCHES + 1]]
+    if text.lower() not in FRAME:
+        return [Match(*row) for row in rows.values_list("pk", "timestamp", "subagent_id")[: MATCHES + 1]]
+    # The words of the JSON around a call are nobody's: what was found there has to be found in what it holds as well.
+    found = []
+    for pk, timestamp, thread, role, content in rows.values_list("pk", "timestamp", "subagent_id", "role", "content").iterator(
+        chunk_size=20
+    ):
+        if role not in TOOL_ROLES or text.lower() in _held(content).lower():
+            found.append(Match(pk, timestamp, thread))
+            if len(found) > MATCHES:
+                break
+    return found
+
+
+def _held(content: str) -> str:
+    """Return what a call or a result holds, as JSON text; content that is not our JSON as it stands."""
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError):
+        return content
+    if not isinstance(data, dict) or data.get("type") not in TOOL_ROLES:
+        return content
+    held = [data.get("name"), data.get("input")] if data["type"] == "tool_use" else [data.get("content")]
+    return " ".join(one if isinstance(one, str) else json.dumps(one, ensure_ascii=False) for one in held)
 
 
 def _spellings(text: str) -> Collection[str]:

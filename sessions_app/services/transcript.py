@@ -369,7 +369,7 @@ class _Writer:
             extra[REPLACED] = replaced
         if not event.titles:
             extra[NO_TITLE] = True
-        tool_name, call_id, is_error = "", "", False
+        tool_name, call_id, is_error = "", "", event.is_error
         if event.role in ("tool_use", "tool_result"):
             tool_name, call_id, is_error = tool_columns(event)
         return new_row(

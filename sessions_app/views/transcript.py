@@ -175,8 +175,10 @@ def _around(request: SignedInRequest, session: Session, asked: Asked, base: str)
     elif at and at != END:
         message = reading.find_message(session, int(at))
     unknown = asked.place_is_unknown or (at not in ("", NEW, END) and message is None)
-    context = _entries(session, asked, base, message=message, from_end=at == END or (at == NEW and message is None), seen=seen, found=found)
-    return context | {"found": found, "place_is_unknown": unknown}
+    totals = reading.totals(session)
+    from_end = at == END or (at == NEW and message is None)
+    context = _entries(session, asked, base, message=message, from_end=from_end, seen=seen, found=found, totals=totals)
+    return context | {"found": found, "place_is_unknown": unknown, "totals": totals}
 
 
 def _found(session: Session, asked: Asked) -> Found:
@@ -197,10 +199,10 @@ def _entries(
     from_end: bool = False,
     seen: int | None = None,
     found: Found | None = None,
+    totals: reading.Totals | None = None,
 ) -> dict[str, Any]:
     """Return one window as a reader sees it. message: what it stands around, with the sub-agents opened in which that was said."""
-    totals = reading.totals(session) if not (asked.newer or asked.older) else None
-    rows = reading.subagents(session, totals) if asked.show in ("all", "tools") else {}
+    rows = reading.subagents(session, totals)
     at, opened = _place(session, rows, message, asked) if message is not None else (None, {})
     window = reading.window(session, thread=asked.thread, show=asked.show, at=at, newer=asked.newer, older=asked.older, from_end=from_end)
     view = _view(session, window, rows, opened, asked, base, seen=seen)
@@ -209,7 +211,6 @@ def _entries(
     first = reading.where(window.messages[0]) if window.messages else None
     is_alone = asked.show == "all" and not asked.thread
     return {
-        "totals": totals,
         "subagents": rows,
         "entries": view.entries,
         "window": window,
@@ -275,7 +276,7 @@ def _frame(request: SignedInRequest, session: Session, context: dict[str, Any]) 
     window: Window = context["window"]
     around = reading.where(window.messages[0]) if window.messages and window.before is not None else None
     found = reading.landmarks(session, around=around)
-    rows: dict[str, SubAgentRow] = context["subagents"] or reading.subagents(session, context["totals"])
+    rows: dict[str, SubAgentRow] = context["subagents"]
     outline = {
         "prompts": [Mark(f"m{row.pk}", row.pk, turns.line_of(row), row) for row in found.prompts],
         "errors": [Mark(f"m{row.pk}", row.pk, turns.error_line(row), row) for row in found.errors],
