@@ -169,27 +169,28 @@ class Tally:
 
     def flush(self) -> None:
         """Add the sums to the tables, in the order of TABLES and of key."""
-        sums: dict[type[models.Model], dict[tuple[Any, ...], list[int]]] = {table: {} for table in TABLES}
+        sums: dict[type[models.Model], dict[tuple[Any, ...], list[int]]] = {}
         for fact, measures in self.facts.items():
-            for table, columns in _columns_of(fact):
-                row = sums[table].setdefault(columns, [0] * len(measures))
-                for position, measure in enumerate(measures):
-                    row[position] += measure
-        for table, rows in sums.items():
-            if values := [(*columns, *measures) for columns, measures in sorted(rows.items()) if any(measures)]:
+            for table, rows_of_fact in _rows_of_fact(fact):
+                rows = sums.setdefault(table, {})
+                for columns in rows_of_fact:
+                    before = rows.get(columns)
+                    rows[columns] = measures if before is None else [old + new for old, new in zip(before, measures, strict=True)]
+        for table in TABLES:
+            if values := [(*columns, *measures) for columns, measures in sorted(sums.get(table, {}).items()) if any(measures)]:
                 run_for_each(_upsert(table), values)
         self.facts.clear()
 
 
 @lru_cache(maxsize=4096)  # an agent's turns of one day are all the same fact
-def _columns_of(fact: Fact) -> list[tuple[type[models.Model], tuple[Any, ...]]]:
-    """Return the rows that a fact adds to: table, and id and names as the database takes them."""
-    found = []
+def _rows_of_fact(fact: Fact) -> list[tuple[type[models.Model], list[tuple[Any, ...]]]]:
+    """Return the rows that a fact adds to, by table: id and names as the database takes them."""
+    found: dict[type[models.Model], list[tuple[Any, ...]]] = {}
     for key in keys_of(fact):
         day, *names = key.names
         id_ = key.table._meta.pk.get_db_prep_value(key.id, connection)
-        found.append((key.table, (id_, DAY.get_db_prep_value(day, connection), *names)))
-    return found
+        found.setdefault(key.table, []).append((id_, DAY.get_db_prep_value(day, connection), *names))
+    return list(found.items())
 
 
 @cache

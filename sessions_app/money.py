@@ -27,6 +27,8 @@ def rounded(dollars: Decimal) -> Decimal:
 
 def to_nano(dollars: Decimal | int | str) -> int:
     """Return dollars as whole nano-dollars, rounded half-even."""
+    if type(dollars) is Decimal and dollars.as_tuple().exponent == -9 and dollars.adjusted() < 12:  # rounded before, as almost every amount here
+        return int(dollars.scaleb(9))
     return int(rounded(Decimal(dollars)).scaleb(9))
 
 
@@ -55,6 +57,8 @@ class NanoUSDField(models.Field):
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Decimal | None:
         # Sum is a Decimal on PostgreSQL and Avg has a fraction on both, so nano-dollars are not always an int here.
+        if type(value) is int:
+            return from_nano(value)
         return None if value is None else rounded(Decimal(value).scaleb(-9))
 
     def formfield(self, **kwargs: Any) -> Any:
