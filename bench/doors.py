@@ -85,7 +85,10 @@ def post(port: int, path: str, bodies: Iterator[bytes], headers: dict[str, str],
 def client(number: int, port: int, kind: str, headers: dict[str, str], start: float, seconds: float, results: Any) -> None:
     time.sleep(max(0.0, start - time.monotonic()))
     path, ok, _ = KINDS[kind]
-    results.put(post(port, path, BODIES[kind](number), headers, start + seconds, ok))
+    try:
+        results.put(post(port, path, BODIES[kind](number), headers, start + seconds, ok))
+    except (SystemExit, OSError) as error:  # an answer that is no success, or none in time: the measurement fails, and says why
+        results.put(f"Client {number} ({kind}): {type(error).__name__} {error}")
 
 
 def inserts(number: int) -> Iterator[bytes]:
@@ -171,10 +174,12 @@ def rate(kind: str, port: int, connections: int, seconds: float, headers: dict[s
     ]
     for person in people:
         person.start()
-    done = sum(results.get(timeout=seconds + 60) for _ in people)
+    told = [results.get(timeout=seconds + 60) for _ in people]
     for person in people:
         person.join()
-    return float(done * KINDS[kind][2] / seconds)
+    if failures := [words for words in told if isinstance(words, str)]:
+        raise SystemExit("\n".join(failures))
+    return float(sum(told) * KINDS[kind][2] / seconds)
 
 
 def main() -> None:

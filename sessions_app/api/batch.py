@@ -78,15 +78,34 @@ class _Batch:
                 writes.check_which(event)
                 writes.check_event(self.caller, event)
                 plain = event.event(event.event_id)
-                session_id = self.session_of(event)  # may flush what waits
-                self.waiting.setdefault(session_id, []).append((index, plain))
+                session_id = self.session_known(event)
+                if session_id is None:
+                    self.open_with(index, event, plain)
+                else:
+                    self.waiting.setdefault(session_id, []).append((index, plain))
             else:
                 self.flush()
                 self.opened.clear()
-                with writing():
-                    self.results[index] = self.do(event)
+                try:
+                    with writing():
+                        self.results[index] = self.do(event)
+                except SessionError:
+                    self.opened.clear()  # what it opened is taken back
+                    raise
         except SessionError as error:
             self.refuse(index, error)
+
+    def open_with(self, index: int, event: Any, plain: Any) -> None:
+        """Open the session that an event names, and store the event in it: one that is refused takes the session back, and leaves no empty one."""
+        self.flush()  # what was said counts for the gap, and stays whatever becomes of this one
+        try:
+            with writing():
+                self.waiting = {self.session_of(event): [(index, plain)]}
+                self.flush()
+                if "error" in self.results[index]:
+                    raise _TakenBack
+        except _TakenBack:
+            del self.opened[_key(event)]
 
     def do(self, event: Any) -> JSON:
         """Do one event that stands by itself, once."""
@@ -117,8 +136,8 @@ class _Batch:
             return writes.touch_session(caller, session_id, now)
         return writes.update_session(caller, session_id, event, now)
 
-    def session_of(self, event: schema.WhichSession) -> UUID:
-        """Return the session that an event names. Raises SessionNotFound, and what opening one raises."""
+    def session_known(self, event: schema.WhichSession) -> UUID | None:
+        """Return the session that an event names, None when it must be opened first. Raises SessionNotFound."""
         if event.session is None:
             session_id = _uuid(event.session_id)
             if session_id is None or session_id not in self.sessions:
@@ -129,14 +148,20 @@ class _Batch:
             place = writes.place_of(self.caller, event.session)
             if place == {"channel": before.channel_id, "key": before.key, "user_id": before.user_id}:
                 return before.pk  # sent again: whatever session is open there by now, it belongs to this one
-        key = tuple(map(str, event.session.model_dump().values()))
-        if key not in self.opened:
-            self.flush()  # what was said counts for the gap
-            with writing():
-                session = writes.opened_for(self.caller, event.session, self.now).session
-            self.opened[key] = session.pk
-            self.sessions[session.pk] = session
-        return self.opened[key]
+        return self.opened.get(_key(event))
+
+    def session_of(self, event: schema.WhichSession) -> UUID:
+        """Return the session that an event names; opened where it must be. Raises SessionNotFound, and what opening one raises."""
+        known = self.session_known(event)
+        if known is not None:
+            return known
+        assert event.session is not None
+        self.flush()  # what was said counts for the gap
+        with writing():
+            session = writes.opened_for(self.caller, event.session, self.now).session
+        self.opened[_key(event)] = session.pk
+        self.sessions[session.pk] = session
+        return session.pk
 
     def flush(self) -> None:
         """Store what waits."""
@@ -160,6 +185,14 @@ class _Batch:
 
     def refuse(self, index: int, error: SessionError) -> None:
         self.results[index] = {"status": error.http_status, "error": problem_of(error)}
+
+
+class _TakenBack(Exception):
+    """An event was refused together with the session that was opened for it."""
+
+
+def _key(event: schema.WhichSession) -> tuple[str, ...]:
+    return tuple(map(str, event.session.model_dump().values())) if event.session else ()
 
 
 def _uuid(text: Any) -> UUID | None:

@@ -103,18 +103,18 @@ def _decompressed(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
 # --- JSON -----------------------------------------------------------------------------------------------------------------------------
 
 
-def load_json(body: bytes) -> Any:
+def load_json(body: bytes, max_depth: int = MAX_DEPTH) -> Any:
     """Parse JSON strictly. Refused, because two readers would read it differently or a database cannot hold it: a key that comes twice in one
-    object, NaN, infinities and numbers that become one, more than MAX_DEPTH levels, text that is not UTF-8. Raises Problem 400 not_json."""
+    object, NaN, infinities and numbers that become one, more than max_depth levels, text that is not UTF-8. Raises Problem 400 not_json."""
     try:
         value = _decoder.decode(body.decode())
     except UnicodeDecodeError as error:
         raise _not_json(f"it is not UTF-8 from byte {error.start} on") from None
     except RecursionError:
-        raise _not_json(f"it is nested more than {MAX_DEPTH} levels deep") from None
+        raise _not_json(f"it is nested more than {max_depth} levels deep") from None
     except ValueError as error:
         raise _not_json(str(error)) from None
-    _check_depth(value)
+    _check_depth(value, max_depth)
     return value
 
 
@@ -151,13 +151,13 @@ def _constant(text: str) -> Any:
 _decoder = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number, parse_int=_integer, parse_constant=_constant)
 
 
-def _check_depth(value: Any) -> None:
+def _check_depth(value: Any, max_depth: int) -> None:
     level = [value] if isinstance(value, dict | list) else []
     depth = 0
     while level:
         depth += 1
-        if depth > MAX_DEPTH:
-            raise _not_json(f"it is nested more than {MAX_DEPTH} levels deep")
+        if depth > max_depth:
+            raise _not_json(f"it is nested more than {max_depth} levels deep")
         level = [
             item
             for container in level

@@ -253,8 +253,19 @@ class CompactionBody(CompactionFields, Event):
     pass
 
 
+# Whether a client leaves the other one away or sends null makes no difference.
+ONE_OF_THE_TWO: dict[str, Any] = {
+    "oneOf": [
+        {"required": ["session_id"], "properties": {"session_id": {"type": "string"}, "session": {"type": "null"}}},
+        {"required": ["session"], "properties": {"session": {"type": "object"}, "session_id": {"type": "null"}}},
+    ]
+}
+
+
 class WhichSession(Body):
     """Exactly one of the two."""
+
+    model_config = ConfigDict(json_schema_extra=ONE_OF_THE_TWO)
 
     session_id: str | None = Field(None, max_length=64, description="A session that you know.")
     session: OpenSession | None = Field(None, description="Or what finds it, or opens it: as in /sessions/open.")

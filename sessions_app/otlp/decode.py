@@ -17,6 +17,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 MAX_DEPTH = 20  # of lists and maps in an attribute's value; what lies deeper is cut off, and says so
+# Of a whole request as JSON, which writes a list or map in a value as four levels: 98 of them, where protobuf's own readers take about 30.
+MAX_JSON_DEPTH = 400
 TOO_DEEP = "(nested too deeply)"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_NS = 221_845_392_000_000_000_000 - 1  # the year 9000, as far as the store goes
@@ -86,12 +88,16 @@ class Span:
 
 @dataclass(slots=True)
 class LogRecord:
+    """trace_id, span_id "" = it was not written in a span."""
+
     time_ns: int
     name: str
     body: Any
     attributes: dict[str, Any]
     resource: dict[str, Any]
     scope: str
+    trace_id: str = ""
+    span_id: str = ""
 
     @property
     def time(self) -> datetime | None:
@@ -182,6 +188,8 @@ def logs_from_protobuf(body: bytes) -> Decoded[LogRecord]:
                     _attributes(one.attributes),
                     resource,
                     scope_logs.scope.name,
+                    one.trace_id.hex(),
+                    one.span_id.hex(),
                 )
                 _take_record(decoded, record)
     return decoded
@@ -296,6 +304,8 @@ def logs_from_json(data: Any) -> Decoded[LogRecord]:
                 _json_attributes(one.get("attributes")),
                 resource,
                 scope,
+                _id(one.get("traceId")),
+                _id(one.get("spanId")),
             ),
         )
     return decoded
@@ -486,6 +496,8 @@ def _take_record(decoded: Decoded[LogRecord], record: LogRecord) -> None:
         payload = as_text({"name": record.name, "body": record.body, "attributes": record.attributes, "timeUnixNano": str(record.time_ns)})
         decoded.rejected.append(Rejected("invalid_time", "The time lies beyond the year 8999.", payload))
     else:
+        if not _is_id(record.trace_id, 32) or not _is_id(record.span_id, 16):
+            record.trace_id = record.span_id = ""
         decoded.items.append(record)
 
 

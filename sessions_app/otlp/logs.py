@@ -1,4 +1,5 @@
-"""From the log records of coding agents (Claude Code, Codex CLI, Gemini CLI) to what happened in which of their sessions. Pure.
+"""From the log records of coding agents (Claude Code, Codex CLI, Gemini CLI) to what happened in which of their sessions; and the record of one model
+call that the GenAI semantic conventions know, which any program may send, to the span that it tells of. Pure.
 
 Names: as the agents document them (Claude Code, "Monitoring"; Gemini CLI, "Telemetry") or write them (Codex CLI, crate codex-otel).
 Their `session.id` or `conversation.id` is the id under which their own logs are imported, so both lead to one session.
@@ -16,12 +17,13 @@ from hashlib import blake2b
 from typing import Any
 
 from sessions_app.events import CompactionEvent, Event, MessageEvent, UsageEvent, tool_result, tool_use
-from sessions_app.otlp.decode import LogRecord, Rejected, as_text
+from sessions_app.otlp.decode import LogRecord, Rejected, Span, as_text
 from sessions_app.otlp.messages import parsed
 
 CLAUDE_CODE, CODEX, GEMINI_CLI = "claude-code", "codex", "gemini-cli"
 PREFIXES = {"claude_code.": CLAUDE_CODE, "codex.": CODEX, "gemini_cli.": GEMINI_CLI}
 SERVICES = {"claude-code": CLAUDE_CODE, "codex": CODEX, "gemini-cli": GEMINI_CLI}  # Codex: codex-cli, codex_cli_rs, codex_exec, ...
+MODEL_CALL = "gen_ai.client.inference.operation.details"  # its attributes are those of the call's span, with the messages among them
 SESSION_ID = ("session.id", "conversation.id", "gen_ai.conversation.id")
 # Understood, and nothing that a session keeps.
 WITHOUT_TRACE = {
@@ -42,7 +44,7 @@ WITHOUT_TRACE = {
         "agent.finish", "agent.recovery_attempt", "ide_connection", "startup_stats", "hook_call", "tool_output_masking", "rewind",
         "llm_loop_check", "loop_detected", "loop_detection_disabled", "network_retry", "keychain.availability",
         "token_storage.initialization", "flash_decided_to_continue", "kitty_sequence_overflow",
-        "gen_ai.client.inference.operation.details",  # says what api_response says, once more
+        MODEL_CALL,  # says what api_response says, once more
         "approval_mode_switch", "approval_mode_duration", "plan_execution",
     },
 }  # fmt: skip
@@ -98,6 +100,27 @@ def read_logs(records: list[LogRecord]) -> tuple[list[AgentSession], list[Reject
     return list(sessions.values()), rejected
 
 
+def is_model_call(record: LogRecord) -> bool:
+    """Whether the record tells of one model call, and not of a coding agent's, which tells of it in its own words too."""
+    return MODEL_CALL in (record.name, record.attributes.get("event.name")) and not agent_of_service(record.resource)
+
+
+def as_span(record: LogRecord) -> Span:
+    """Return the model call that a record tells of as its span would: under the ids of that where it was written in one, so that the two are one call."""
+    trace_id, span_id = record.trace_id, record.span_id
+    if not trace_id:
+        session = first_text(record, SESSION_ID)
+        text = as_text([session, record.name, record.time_ns, sorted(record.attributes.items(), key=lambda pair: pair[0])])
+        span_id = _digest(text, 8)
+        trace_id = _digest(session, 16) if session else _digest(text, 16)
+    attributes = {"gen_ai.operation.name": "chat", **record.attributes}
+    return Span(trace_id, span_id, "", MODEL_CALL, record.time_ns, record.time_ns, attributes, [], False, "", record.resource, record.scope)
+
+
+def _digest(text: str, size: int) -> str:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
+
+
 def agent_and_event(record: LogRecord) -> tuple[str, str]:
     """Return whose event it is and its name without the agent's prefix. Agents write the name to the event name, to an attribute, or to the body."""
     names = [record.name, record.attributes.get("event.name"), record.body]
@@ -148,7 +171,7 @@ class _Record:
         self.time = _time(record.attributes.get("event.timestamp")) or record.time
         # The whole record, so that the same again is known again, and two calls with the same numbers are two.
         text = as_text([agent, session_id, name, record.time_ns, sorted(record.attributes.items(), key=lambda pair: pair[0])])
-        self.id = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        self.id = _digest(text, 16)
 
     def text(self, *names: str) -> str:
         return next((value for name in names if isinstance(value := self.attributes.get(name), str) and value), "")

@@ -1,6 +1,6 @@
 """From the metrics of coding agents to what they counted in which session. Pure.
 
-Counted only beyond the calls that log events told of (services.telemetry). Points of one session, model and time are one reading:
+Counted only beyond the calls that log events told of (services.coding_agents). Points of one session, model and time are one reading:
 the agents send each kind of token as its own point, and the cost as its own metric.
 """
 
@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from sessions_app.otlp.decode import CUMULATIVE, EPOCH, Point, Rejected, as_text, moment
 from sessions_app.otlp.logs import CLAUDE_CODE, CODEX, GEMINI_CLI, PREFIXES, SESSION_ID, agent_of_service, first_text, person
-from sessions_app.services.telemetry import Reading
+from sessions_app.services.coding_agents import Reading
 
 TOKENS = {"claude_code.token.usage": CLAUDE_CODE, "gemini_cli.token.usage": GEMINI_CLI}
 COSTS = {"claude_code.cost.usage": CLAUDE_CODE}

@@ -12,25 +12,15 @@ from sessions_app.api.auth import DEFAULT_CHANNEL, DEFAULT_USER, Caller
 from sessions_app.day_rows import writing
 from sessions_app.errors import EventIdReused, SessionError
 from sessions_app.events import Event, MessageEvent, UsageEvent
-from sessions_app.models import Session
+from sessions_app.models import Session, UsageRecord
 from sessions_app.otlp.decode import LogRecord, Point, Rejected, Span, as_text
-from sessions_app.otlp.logs import AgentSession, agent_of_service, read_logs
+from sessions_app.otlp.logs import GEMINI_CLI, AgentSession, agent_of_service, as_span, is_model_call, read_logs
 from sessions_app.otlp.metrics import MeteredSession, read_metrics
 from sessions_app.otlp.traces import Said, Trace, read_traces
 from sessions_app.services.cleaning import is_storable_time
+from sessions_app.services.coding_agents import OTLP, TELEMETRY, store_readings, store_telemetry
 from sessions_app.services.lifecycle import LoggedSession, open_logged_sessions
-from sessions_app.services.telemetry import (
-    OTLP,
-    TELEMETRY,
-    TracePart,
-    TracePlace,
-    open_traces,
-    store_readings,
-    store_telemetry,
-    trace_event_id,
-    trace_owners,
-    trace_usage,
-)
+from sessions_app.services.traces import TracePart, TracePlace, open_traces, trace_event_id, trace_owners, trace_usage
 from sessions_app.services.transcript import StoreResult, store_batch
 
 CLI = "cli"
@@ -62,7 +52,8 @@ def take_spans(spans: list[Span], caller: Caller, *, now: datetime) -> list[Reje
 
 
 def _without_coding_agents(spans: list[Span], rejected: list[Rejected]) -> list[Span]:
-    """Leave away the spans of the agents whose calls are counted from their log events: counted from both, each call would be two."""
+    """Leave away the spans of the agents whose calls are counted from their log events: counted from both, each call would be two. Gemini CLI sends
+    both whatever it is told, and its spans tell nothing that its logs do not; the other two send spans only when asked to, and are told to stop."""
     agents: dict[int, str] = {}  # by resource, which thousands of spans share
     kept = []
     for span in spans:
@@ -72,9 +63,12 @@ def _without_coding_agents(spans: list[Span], rejected: list[Rejected]) -> list[
         if not agents[resource]:
             kept.append(span)
     if len(kept) < len(spans):
-        named = sorted({agent for agent in agents.values() if agent})
+        redundant = sum(agents[id(span.resource)] == GEMINI_CLI for span in spans)
+        named = sorted({agent for agent in agents.values() if agent} - {GEMINI_CLI})
+        if not named:
+            return kept
         detail = f"The sessions of {', '.join(named)} are kept from their logs and metrics: set OTEL_LOGS_EXPORTER=otlp there, and no trace exporter."
-        rejected.append(Rejected("coding_agent_spans", detail, as_text({"agents": named}), len(spans) - len(kept)))
+        rejected.append(Rejected("coding_agent_spans", detail, as_text({"agents": named}), len(spans) - len(kept) - redundant))
     return kept
 
 
@@ -128,13 +122,24 @@ def _leave_out_sums(taken: list[tuple[Trace, TracePlace]], source: str) -> None:
         return
     parents: set[str] = set()
     answers: dict[str, str] = {}
+    counts: dict[str, tuple[int, ...]] = {}
     for record in trace_usage(source, list(known)):
         parents.add(str(record.extra.get("parent_span_id", "")))
         answers[record.response_id] = record.event_id
+        counts[record.event_id] = _counts(record)
     for trace in known.values():
         trace.usage = [
-            one for one in trace.usage if one.extra["span_id"] not in parents and answers.get(one.response_id, one.event_id) == one.event_id
+            one
+            for one in trace.usage
+            if one.extra["span_id"] not in parents
+            and answers.get(one.response_id, one.event_id) == one.event_id
+            # A call's span and its log record bear the same id and two times.
+            and counts.get(one.event_id) != _counts(one)
         ]
+
+
+def _counts(call: UsageEvent | UsageRecord) -> tuple[int, ...]:
+    return call.input_tokens, call.output_tokens, call.cache_read_tokens, call.cache_write_tokens
 
 
 def _batch(taken: list[tuple[Trace, TracePlace]], source: str, rejected: list[Rejected]) -> dict[Any, tuple[Session, list[Event]]]:
@@ -214,9 +219,12 @@ def _shown(event: Event) -> dict[str, Any]:
 
 
 def take_records(records: list[LogRecord], caller: Caller, *, now: datetime) -> list[Rejected]:
-    """Store what coding agents' log records tell. Returns those that were not taken."""
-    told, rejected = read_logs(records)
+    """Store what coding agents' log records tell, and the model calls that others' do. Returns those that were not taken."""
+    calls = [record for record in records if is_model_call(record)]
+    told, rejected = read_logs([record for record in records if not is_model_call(record)] if calls else records)
     with writing():
+        if calls:
+            rejected += take_spans([as_span(record) for record in calls], caller, now=now)
         opened = _open_agent_sessions(told, caller, now, rejected)
         batch = [(session, [event for event in one.events if _fits(event, rejected)]) for one, session in opened]
         results = store_telemetry(batch, source=source_of(caller), now=now)

@@ -78,7 +78,7 @@ def _export(request: HttpRequest, kind: str) -> HttpResponse:
 def _take(kind: str, body: bytes, is_json: bool, caller: Caller) -> list[Rejected]:
     from_protobuf, from_json, take = KINDS[kind]
     now = timezone.now()
-    decoded = from_json(load_json(body)) if is_json else from_protobuf(body)
+    decoded = from_json(load_json(body, decode.MAX_JSON_DEPTH)) if is_json else from_protobuf(body)
     rejected: list[Rejected] = decoded.rejected
     if decoded.items:
         rejected = rejected + take(decoded.items, caller, now=now)

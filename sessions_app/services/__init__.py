@@ -15,6 +15,7 @@ from sessions_app.services.actions import (
     start_action,
     undo_action,
 )
+from sessions_app.services.coding_agents import Reading, replace_telemetry, store_readings, store_telemetry
 from sessions_app.services.dead_letters import keep_dead_letter
 from sessions_app.services.facts import rename_session, set_summary, set_tags
 from sessions_app.services.lifecycle import (
@@ -39,8 +40,8 @@ from sessions_app.services.maintenance import CloseResult, Difference, RecountRe
 from sessions_app.services.read_state import mark_all_read, mark_read
 from sessions_app.services.receipts import Answer, answer_once
 from sessions_app.services.restore import Restored, restore_sessions
-from sessions_app.services.telemetry import Reading, TracePart, TracePlace, open_traces, replace_telemetry, store_readings, store_telemetry
 from sessions_app.services.tokens import NewToken, create_token, find_token, revoke_token
+from sessions_app.services.traces import TracePart, TracePlace, forget_traces, open_traces
 from sessions_app.services.transcript import (
     Refusal,
     StoreResult,
@@ -100,6 +101,7 @@ __all__ = [
     "create_token",
     "delete_view",
     "find_token",
+    "forget_traces",
     "keep_dead_letter",
     "lock_sessions",
     "mark_all_read",

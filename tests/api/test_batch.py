@@ -214,3 +214,38 @@ def test_queries_do_not_grow_with_the_events(api: Api) -> None:
         return len(captured)
 
     assert queries(9) == queries(90) == queries(300)
+
+
+def test_an_event_that_is_refused_takes_back_the_session_that_was_opened_for_it(api: Api) -> None:
+    kept = api.open("kept")
+    new = {"key": "new"}
+    answer = api.post(
+        "/batch",
+        {
+            "events": [
+                message(kept, "waits", event_id="1"),
+                {"type": "usage", "session": new, "model": "m", "input_tokens": 1, "output_tokens": 1, "cache_write_1h_tokens": 5},
+                {"type": "message", "session": new, "role": "user", "content": "reused", "event_id": "1"},
+                message(kept, "after"),
+            ]
+        },
+    ).json()
+    assert [result["status"] for result in answer["results"]] == [201, 422, 409, 201]
+    assert [session.key for session in Session.objects.all()] == ["kept"]
+    assert [row.content for row in Message.objects.order_by("pk")] == ["waits", "after"]
+    answer = api.post(
+        "/batch",
+        {
+            "events": [
+                {"type": "usage", "session": new, "model": "m", "input_tokens": 1, "output_tokens": 1, "cache_write_1h_tokens": 5},
+                {"type": "message", "session": new, "role": "user", "content": "first"},
+                {"type": "usage", "session": new, "model": "m", "input_tokens": 1, "output_tokens": 1, "cache_write_1h_tokens": 5},
+                {"type": "message", "session": new, "role": "user", "content": "second"},
+                {"type": "update", "session": {"key": "titled"}, "title": "x", "summary": "y" * 5_000_001},
+                {"type": "message", "session": {"key": "titled"}, "role": "user", "content": "third"},
+            ]
+        },
+    ).json()
+    assert [result["status"] for result in answer["results"]] == [422, 201, 422, 201, 413, 201]
+    assert {session.key: session.message_count for session in Session.objects.all()} == {"kept": 2, "new": 2, "titled": 1}
+    assert services.recount().differences == []

@@ -11,9 +11,24 @@ import pytest
 from django.core.management import call_command
 
 from sessions_app import services
-from sessions_app.models import DeadLetter, Session, UsageRecord
+from sessions_app.models import DeadLetter, Session, TraceSession, UsageRecord
 from tests.factories import T0
-from tests.otlp.tools import Sender, any_value, assert_recount_finds_nothing, everything, logs, metrics, only, point, record, said
+from tests.otlp.tools import (
+    Sender,
+    any_value,
+    assert_recount_finds_nothing,
+    chat,
+    everything,
+    logs,
+    metrics,
+    only,
+    pairs,
+    point,
+    record,
+    said,
+    span,
+    traces,
+)
 
 pytestmark = pytest.mark.django_db
 SONNET = "claude-sonnet-4-5-20250929"
@@ -316,3 +331,69 @@ def test_metrics_that_say_nothing_of_a_session(sender: Sender) -> None:
     assert sender.rejected(metrics("claude_code.token.usage", point(-5, {"session.id": "s", "type": "input"})))[0] == 1
     assert {one.reason for one in DeadLetter.objects.all()} == {"unknown_metric", "no_session_id", "invalid_usage"}
     assert not UsageRecord.objects.exists()
+
+
+def test_gemini_cannot_but_send_spans_and_they_are_left_aside(sender: Sender) -> None:
+    call = span(1, {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gemini-2.5-pro", "gen_ai.usage.input_tokens": 5})
+    for resource in ({"service.name": "gemini-cli"}, {"service.name": "gemini-cli-core"}):
+        assert sender.send(traces(call, resource=resource)).json() == {}
+    assert not DeadLetter.objects.exists() and not Session.objects.exists()
+    mixed = traces(call, resource={"service.name": "gemini-cli"})
+    mixed["resourceSpans"] += traces(call, resource={"service.name": "claude-code"})["resourceSpans"]
+    rejected, words = sender.rejected(mixed)
+    assert (rejected, "claude-code" in words, "gemini" in words) == (1, True, False)
+
+
+def call_record(second: float, **more: Any) -> dict[str, Any]:
+    """A model call as the GenAI semantic conventions have it as a log record, with its messages as lists and maps."""
+    attributes = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.response.model": "gpt-4o",
+        "gen_ai.usage.input_tokens": 120,
+        "gen_ai.usage.output_tokens": 9,
+        "gen_ai.input.messages": [{"role": "user", "parts": [{"type": "text", "content": "Where is my parcel?"}]}],
+        "gen_ai.output.messages": [{"role": "assistant", "parts": [{"type": "text", "content": "It arrives tomorrow."}]}],
+    }
+    made = record("gen_ai.client.inference.operation.details", {}, second)
+    return {
+        "timeUnixNano": made["timeUnixNano"],
+        "eventName": "gen_ai.client.inference.operation.details",
+        "attributes": pairs(attributes | more.pop("attributes", {})),
+        **more,
+    }
+
+
+def test_a_model_call_as_a_log_record(sender: Sender) -> None:
+    document = logs(call_record(1, attributes={"gen_ai.conversation.id": "c-1"}), resource={"service.name": "support-bot"})
+    for protobuf in (False, True):
+        sender.send(document, protobuf=protobuf)
+    session = only()
+    assert (session.key, session.channel_id, session.agent, session.total_turns) == ("c-1", "main", "support-bot", 1)
+    assert said(session) == [("user", "Where is my parcel?"), ("assistant", "It arrives tomorrow.")]
+    assert not DeadLetter.objects.exists()
+    sender.send(logs(call_record(60, attributes={"gen_ai.conversation.id": "c-1"})))  # another call of the same conversation
+    assert only().total_turns == 2
+    assert_recount_finds_nothing()
+
+
+@pytest.mark.parametrize("span_first", [True, False])
+def test_a_model_call_as_span_and_as_log_record_is_one(sender: Sender, span_first: bool) -> None:
+    one = chat(7, [("user", "Where is my parcel?")], "It arrives tomorrow.", input_tokens=120, output_tokens=9)
+    told = call_record(1.5, traceId=one["traceId"], spanId=one["spanId"])
+    documents = [traces(one), logs(told)]
+    for document in documents if span_first else reversed(documents):
+        assert sender.send(document).json() == {}
+    session = only()
+    assert said(session) == [("user", "Where is my parcel?"), ("assistant", "It arrives tomorrow.")]
+    assert (session.key, session.total_turns, session.input_tokens) == (one["traceId"], 1, 120)
+    assert_recount_finds_nothing()
+
+
+def test_traces_of_a_month_ago_are_forgotten_and_their_sessions_stay(sender: Sender) -> None:
+    for number, days in enumerate((40, 31, 29, 0)):
+        sender.send(traces(chat(number + 1, [("user", "hi")], "hello", trace=f"{number + 1:032x}")))
+        TraceSession.objects.filter(trace_id=f"{number + 1:032x}").update(seen_at=T0 - timedelta(days=days))
+    assert services.forget_traces(now=T0) == 2
+    assert services.forget_traces(now=T0) == 0
+    assert TraceSession.objects.count() == 2 and Session.objects.count() == 4

@@ -13,7 +13,7 @@ from sessions_app.management._cli import StoreCommand, counted, stop_on_sigterm
 class Command(StoreCommand):
     help = (
         "Close open sessions that were idle for their channel's gap or longer. Channels without a gap only with --older-than. "
-        "Also deletes what was kept to undo people's actions, once that time is over (UNDO_HOURS). "
+        "Also deletes what was kept to undo people's actions, once that time is over (UNDO_HOURS), and which session a trace of a month ago belonged to. "
         "Safe to run at any time, also twice at once; SIGTERM stops it between two batches; it says what it closed until then."
     )
 
@@ -35,6 +35,7 @@ class Command(StoreCommand):
             result = services.close_stale_sessions(channel=channel, older_than_minutes=older_than, dry_run=dry_run, should_stop=should_stop)
             if not dry_run:
                 services.prune_actions(should_stop=should_stop)
+                services.forget_traces(should_stop=should_stop)
         by_channel = {slug: number for slug, number in result.by_channel.items() if number}
         if options["json"]:
             self.write_json(
