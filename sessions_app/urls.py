@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
-from sessions_app.views import actions, costs, filters, inbox, live, messages, palette, preferences, saved_views, transcript, usage
+from sessions_app.views import actions, costs, export, filters, inbox, live, messages, palette, preferences, saved_views, transcript, usage
 
 # The inbox, and what one does to a session.
 sessions_patterns = [
@@ -22,6 +22,7 @@ sessions_patterns = [
     path("<uuid:session_id>/", transcript.session_detail, name="detail"),
     path("<uuid:session_id>/read/", actions.session_read, name="read"),
     path("<uuid:session_id>/archive/", actions.session_archive, name="archive"),
+    path("<uuid:session_id>/export/", export.session_export, name="export"),
     path("<uuid:session_id>/messages/<int:message_id>/", messages.message_text, name="message"),
     path("<uuid:session_id>/usage/", usage.session_usage, name="usage"),
     path("<uuid:session_id>/messages/<int:message_id>/files/<int:number>/", messages.message_file, name="file"),

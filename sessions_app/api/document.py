@@ -112,9 +112,10 @@ def _body(operation: JSON) -> str:
     return _type(body["content"]["application/json"]["schema"]) if body else ""
 
 
-def _answer(status: str, response: JSON) -> tuple[str, str]:
-    [content] = response["content"].values()
-    return status, _type(content["schema"])
+def _answer(status: str, response: JSON) -> tuple[str, str, str]:
+    """Return status, the shape's name ("" for what is no JSON) and the media type."""
+    [(media, content)] = response["content"].items()
+    return status, str(content["schema"].get("$ref", "")).removeprefix(REF), media
 
 
 def _rows(shape: JSON) -> list[JSON]:

@@ -7,13 +7,13 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils import timezone
 from ninja import Query, Router
 from ninja.security import HttpBearer
 from pydantic import Field
 
-from sessions_app import queries
+from sessions_app import exporting, queries
 from sessions_app.api import answers, batch, schema, writes
 from sessions_app.api.auth import Caller, caller_of
 from sessions_app.api.limits import read_body
@@ -249,6 +249,19 @@ def get_session(request: HttpRequest, session_id: str) -> HttpResponse:
         raise SessionNotFound(session_id)
     session.refresh_from_db(fields=["summary", "extra"])  # which a row leaves behind
     return json_response(200, answers.session_detail(session))
+
+
+@router.get(
+    "/sessions/{session_id}/export",
+    auth=reader,
+    tags=["Sessions"],
+    response=BAD_READ,
+    openapi_extra={"responses": {200: {"description": "JSON Lines", "content": {exporting.JSON_LINES: {"schema": {"type": "string"}}}}}},
+)
+def export_session(request: HttpRequest, session_id: str) -> StreamingHttpResponse:
+    """The whole session as JSON Lines, sent as it is read: `manage.py import_sessions` takes it in again, here or elsewhere."""
+    pieces = exporting.export(session_of(request, session_id), "json", now=timezone.now())
+    return StreamingHttpResponse(pieces, content_type=exporting.JSON_LINES)
 
 
 @router.get("/sessions/{session_id}/messages", auth=reader, tags=["Events"], response={200: schema.MessagesAnswer, **BAD_READ})
