@@ -194,6 +194,7 @@ def describe(call: Message | None, result: Message | None, *, project: str = "",
     if call is not None:
         found.argument = teller.line()
         found.diff = teller.diff(output)
+        found.stat = teller.stat()
         found.parts += teller.parts(call, found.diff)
         if (left_out := _left_out(call)) and found.parts:
             _say_cut(found.parts[-1], left_out)
@@ -470,6 +471,11 @@ class _Teller:
         if len(pairs) == 1:
             return diffs.compare(*pairs[0], start=_line_in(output, pairs[0][1]))
         return diffs.several(pairs) if pairs else None
+
+    def stat(self) -> str:
+        """Return how much a new file has, which its result does not say."""
+        text = self._first(CONTENTS) if self.kind == "write" else ""
+        return f"{len(text.splitlines()):,} lines" if text.count("\n") > 1 else ""
 
     def _todos(self) -> list[Todo]:
         items: list[Any] = next(
