@@ -137,11 +137,11 @@ def test_keys(page: Page, live_server: Any, store: SimpleNamespace) -> None:
     expect(page.locator("#keys")).to_be_visible()
     page.keyboard.press("Escape")
     page.keyboard.press("o")
-    expect(page.locator("h1")).to_have_text("Night run 2")
+    expect(page.locator("#session-title")).to_have_text("Night run 2")
     # the heading stands before the script has run: what the script did is what to wait for
-    expect(page.get_by_role("button", name="Mark unread")).to_be_visible()
+    expect(page.locator("#reading-pane").get_by_role("button", name="Mark unread")).to_be_visible()
     page.keyboard.press("u")
-    expect(page.locator("h1")).to_have_text("Inbox")
+    expect(row(page, "Night run 2").locator(".row-title")).to_be_focused()
     # only where it leads: the costs page has tests of its own
     page.route("**/costs/", lambda route: route.fulfill(body="costs", content_type="text/plain"))
     page.keyboard.press("g")
@@ -160,25 +160,106 @@ def test_archive_and_undo(page: Page, live_server: Any, store: SimpleNamespace) 
     assert not store.unread[0].is_archived
 
 
-def test_paging_keeps_the_page_and_the_address(
+def test_rows_go_on_below_without_leaving_the_page(
     page: Page, live_server: Any, store: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sessions_app.views.inbox.PAGE_SIZE", 2)
+    page.set_viewport_size({"width": 1440, "height": 280})  # so low that the link to the next rows is below
     page.goto(f"{live_server.url}/sessions/")
     page.evaluate("window.here = true")
-    expect(page.locator("#result-count")).to_have_text("2 sessions on this page, 2 unread")
-    page.get_by_role("link", name="Older").click()
-    expect(row(page, "Night run 2")).to_have_count(1)
-    expect(page.locator("#result-count")).to_have_text("2 sessions on this page, 1 unread")
+    expect(page.locator("#result-count")).to_have_text("4 sessions, 3 unread")
+    expect(page.locator(".session-row")).to_have_count(2)
+    page.locator("#next-page").scroll_into_view_if_needed()  # seen, it loads by itself
+    expect(page.locator(".session-row")).to_have_count(4)
+    expect(page.locator("#next-page")).to_have_count(0)
     assert page.evaluate("window.here")
-    assert "after=" in page.url
-    page.reload()
-    expect(row(page, "Night run 2")).to_have_count(1)
-    page.get_by_role("link", name="Newest").click()
-    expect(row(page, "Night run 0")).to_have_count(1)
+    assert "after=" not in page.url
+    assert len(set(page.locator(".row-title").all_text_contents())) == 4
+
+
+def test_filters_swap_the_list_and_back_brings_it_again(page: Page, live_server: Any, store: SimpleNamespace) -> None:
+    page.goto(f"{live_server.url}/sessions/")
+    page.evaluate("window.here = true")
+    page.get_by_role("link", name="Unread", exact=True).click()
+    expect(page.locator(".session-row")).to_have_count(3)
+    expect(page.locator("#result-said")).to_have_text("Inbox: 3 sessions")
+    assert page.url.endswith("?read=unread")
+    page.get_by_role("button", name="Filter").click()
+    page.locator("#filter-channel summary").click()
+    page.locator("#filter-channel").get_by_role("link", name="Web chat").click()
+    expect(page.locator(".chip", has_text="Web chat")).to_be_visible()
+    expect(page.locator("#filter-menu")).to_be_hidden()
+    assert page.url.endswith("?read=unread&channel=main")
+    page.get_by_role("button", name="Newest").click()
+    page.get_by_role("link", name="Dearest").click()
+    expect(page.get_by_role("button", name="Dearest")).to_be_visible()
+    assert page.evaluate("window.here")
     page.go_back()
-    expect(row(page, "Night run 2")).to_have_count(1)
-    expect(page.locator(".rail")).to_have_count(1)
+    page.wait_for_url("**/?read=unread&channel=main")
+    expect(page.get_by_role("button", name="Newest")).to_be_visible()
+    page.go_back()
+    page.go_back()
+    expect(page.locator(".session-row")).to_have_count(4)
+    page.go_forward()
+    expect(page.locator(".session-row")).to_have_count(3)
+
+
+def test_search_as_you_type_keeps_the_field_and_the_address(page: Page, live_server: Any, store: SimpleNamespace) -> None:
+    page.goto(f"{live_server.url}/sessions/?read=unread")
+    field = page.get_by_label("Search sessions")
+    field.focus()
+    page.keyboard.type("night run 1", delay=20)
+    expect(page.locator(".session-row")).to_have_count(1)
+    expect(field).to_be_focused()
+    expect(field).to_have_value("night run 1")
+    expect(page.locator(".chip", has_text="night run 1")).to_be_visible()
+    page.wait_for_url("**/?read=unread&q=night+run+1")
+    page.get_by_role("link", name="Remove filter: Text").click()
+    expect(page.locator(".session-row")).to_have_count(3)
+    expect(field).to_have_value("")
+
+
+def test_bulk_actions_take_the_rows_away_and_undo_brings_them_back(page: Page, live_server: Any, store: SimpleNamespace) -> None:
+    page.goto(f"{live_server.url}/sessions/")
+    page.evaluate("window.here = true")
+    for number in (0, 2):
+        page.get_by_role("checkbox", name=f"Select: Night run {number}").check()
+    expect(page.locator(".bulk-bar")).to_be_visible()
+    page.locator(".bulk-bar").get_by_role("button", name="Archive").click()
+    expect(page.locator(".session-row")).to_have_count(2)
+    expect(page.locator(".toast")).to_contain_text("2 sessions archived.")
+    expect(page.locator("#result-count")).to_have_text("2 sessions, 1 unread")
+    expect(page.locator("#unread-count")).to_have_text("1 unread")
+    expect(page.locator(".bulk-bar")).to_be_hidden()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".session-row")).to_have_count(4)
+    page.get_by_role("checkbox", name="Select all").check()
+    expect(page.get_by_text("All 4 selected")).to_be_visible()
+    page.get_by_role("button", name="More to do").click()
+    page.get_by_label("Tag", exact=True).fill("checked")
+    page.get_by_label("Tag", exact=True).press("Enter")  # goes by the field that is filled in
+    expect(page.locator(".session-row .mark", has_text="checked")).to_have_count(4)
+    assert not Session.objects.exclude(closed_at=None).exists()
+    page.get_by_role("button", name="Mark all read").click()
+    expect(page.locator("#unread-count")).to_have_text("")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#unread-count")).to_have_text("3 unread")
+    assert page.evaluate("window.here")
+
+
+def test_a_long_action_goes_on_by_itself(page: Page, live_server: Any, store: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sessions_app.services import actions
+
+    monkeypatch.setattr(actions.Pace, "FIRST", 1)
+    monkeypatch.setattr(actions.Pace, "MOST", 1)
+    monkeypatch.setattr(actions, "monotonic", iter(range(0, 1_000_000, 100)).__next__)  # every look at the clock is later: one batch a call
+    page.goto(f"{live_server.url}/sessions/")
+    page.get_by_role("checkbox", name="Select all").check()
+    page.locator(".bulk-bar").get_by_role("button", name="Archive").click()
+    expect(page.locator(".toast")).to_contain_text("4 sessions archived.")
+    expect(page.get_by_text("Nothing here")).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".session-row")).to_have_count(4)
 
 
 def test_signed_out_in_between(page: Page, live_server: Any, store: SimpleNamespace, context: Any) -> None:
@@ -192,12 +273,28 @@ def test_signed_out_in_between(page: Page, live_server: Any, store: SimpleNamesp
 # --- the transcript
 
 
-def test_opening_reads_and_marking_unread_goes_back(page: Page, live_server: Any, store: SimpleNamespace) -> None:
+def test_opening_in_the_pane_marks_read_there_and_in_the_list(page: Page, live_server: Any, store: SimpleNamespace) -> None:
+    page.set_viewport_size(DESK)
+    page.goto(f"{live_server.url}/sessions/?read=unread")
+    row(page, "Night run 0").locator(".row-title").click()
+    pane = page.locator("#reading-pane")
+    expect(pane.get_by_role("button", name="Mark unread")).to_be_visible()
+    expect(page.locator("#unread-count")).to_have_text("2 unread")
+    expect(row(page, "Night run 0").locator(".unread")).to_have_count(0)  # it stays where it is: nothing jumps away
+    expect(row(page, "Night run 0").locator(".row-title")).to_have_attribute("aria-current", "true")
+    assert not ReadMark.objects.get(session=store.unread[0]).is_unread
+    page.wait_for_url(f"**{store.unread[0].get_absolute_url()}?read=unread")
+    page.go_back()
+    page.wait_for_url("**/sessions/?read=unread")
+    expect(page.locator(".session-row")).to_have_count(2)
+
+
+def test_opening_on_a_narrow_screen_is_a_page_of_its_own(page: Page, live_server: Any, store: SimpleNamespace) -> None:
+    page.set_viewport_size({"width": 800, "height": 900})
     page.goto(f"{live_server.url}/sessions/")
     row(page, "Night run 0").locator(".row-title").click()
-    expect(page.get_by_role("button", name="Mark unread")).to_be_visible()
+    expect(page.locator("h1")).to_have_text("Night run 0")
     expect(page.locator("#unread-count")).to_have_text("2 unread")
-    assert not ReadMark.objects.get(session=store.unread[0]).is_unread
     page.get_by_role("button", name="Mark unread").click()
     expect(page.locator("h1")).to_have_text("Inbox")
     expect(page.locator("#unread-count")).to_have_text("3 unread")
@@ -232,44 +329,6 @@ def test_prompts_and_errors_by_key(page: Page, live_server: Any, store: SimpleNa
     expect(page.locator(".transcript > .is-prompt").nth(1)).to_be_in_viewport()
 
 
-# --- without script
-
-
-def test_everything_works_without_script(
-    new_context: Any, live_server: Any, store: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from django.conf import settings
-    from django.test import Client
-
-    monkeypatch.setattr("sessions_app.views.inbox.PAGE_SIZE", 2)
-    monkeypatch.setattr("sessions_app.views.transcript.PAGE_SIZE", 8)
-    client = Client()
-    client.force_login(store.cast.alice, backend="django.contrib.auth.backends.ModelBackend")
-    context = new_context(java_script_enabled=False)
-    context.add_cookies(
-        [{"name": settings.SESSION_COOKIE_NAME, "value": client.cookies[settings.SESSION_COOKIE_NAME].value, "url": live_server.url}]
-    )
-    page = context.new_page()
-    page.goto(f"{live_server.url}/sessions/")
-    row(page, "Night run 0").hover()
-    row(page, "Night run 0").get_by_role("button", name="Mark read").click()
-    expect(page.locator("#unread-count")).to_have_text("2 unread")
-    page.get_by_role("link", name="Older").click()
-    row(page, "Night run 2").hover()
-    row(page, "Night run 2").get_by_role("button", name="Mark read").click()
-    expect(page.locator("#unread-count")).to_have_text("1 unread")
-    assert "after=" in page.url  # back on the same page of the list
-    row(page, "One of everything").locator(".row-title").click()
-    page.get_by_role("link", name="Show what comes next").click()
-    expect(page.locator(".prompt").last).to_contain_text("What next?")
-    page.goto(f"{live_server.url}/sessions/")
-    row(page, "Night run 1").hover()
-    row(page, "Night run 1").get_by_role("button", name="Archive").click()
-    expect(page.locator(".toast")).to_contain_text("Archived.")
-    page.get_by_role("button", name="Undo").click()
-    expect(row(page, "Night run 1")).to_have_count(1)
-
-
 # --- how it stands
 
 
@@ -280,9 +339,19 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(
 ) -> None:
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size(size)
-    for path in ("/sessions/", "/sessions/?state=nope&read=unread", "/sessions/?state=archived", store.rich.get_absolute_url()):
+    services.save_view("Everything that is " + "unread " * 10, viewer=store.cast.alice, fields={"unread": True})
+    for path in (
+        "/sessions/",
+        "/sessions/?status=nope&read=unread&agent=nobody&errors=1",
+        "/sessions/?status=archived",
+        "/sessions/?read=unread",
+        "/sessions/filters/?read=unread",
+        store.rich.get_absolute_url(),
+    ):
         page.goto(f"{live_server.url}{path}")
         page.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true })")
+        if page.locator(".row-check").count():
+            page.locator(".row-check").first.check()
         check_width(page, size["width"])
         check_axe(page)
 
@@ -297,14 +366,37 @@ def test_empty_and_missing_pages_stand_too(
     sign_in(cast.alice)
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size(size)
-    for path in ("/sessions/", "/sessions/?state=closed", "/sessions/not-there/"):
+    for path in ("/sessions/", "/sessions/?status=closed", "/sessions/not-there/"):
         page.goto(f"{live_server.url}{path}")
         check_width(page, size["width"])
         check_axe(page)
     page.complaints[:] = [line for line in page.complaints if "404" not in line]  # type: ignore[attr-defined]
 
 
-def test_phone_reads_by_the_dot(browser: Any, live_server: Any, store: SimpleNamespace) -> None:
+def test_menus_pass_axe_when_they_are_open(page: Page, live_server: Any, store: SimpleNamespace) -> None:
+    view = services.save_view("Unread", viewer=store.cast.alice, fields={"unread": True})
+    for size in (DESK, PHONE):
+        page.set_viewport_size(size)
+        page.goto(f"{live_server.url}/sessions/?read=unread")
+        page.get_by_role("button", name="This view").click()
+        check_axe(page)
+        page.goto(f"{live_server.url}/sessions/?channel=main")
+        page.get_by_role("button", name="Filter").click()
+        expect(page.locator("#filter-agent, #filter-channel").first).to_be_visible()
+        check_axe(page)
+        check_width(page, size["width"])
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Save", exact=True).click()
+        check_axe(page)
+        page.keyboard.press("Escape")
+        page.locator(".row-check").first.check()
+        page.get_by_role("button", name="More to do").click()
+        check_axe(page)
+        check_width(page, size["width"])
+    assert view.pk
+
+
+def test_phone_selects_by_touch(browser: Any, live_server: Any, store: SimpleNamespace) -> None:
     from django.conf import settings
     from django.test import Client
 
@@ -316,12 +408,15 @@ def test_phone_reads_by_the_dot(browser: Any, live_server: Any, store: SimpleNam
     )
     page = context.new_page()
     page.goto(f"{live_server.url}/sessions/")
-    button = row(page, "Night run 0").get_by_role("button", name="Mark read")
-    box = button.bounding_box()
+    check = page.get_by_role("checkbox", name="Select: Night run 0")
+    box = check.bounding_box()
     assert box["width"] >= 44
     assert box["height"] >= 44
+    check.tap()
+    button = page.locator(".bulk-bar").get_by_role("button", name="Mark read")
+    assert button.bounding_box()["height"] >= 44
     button.tap()
-    expect(row(page, "Night run 0").get_by_role("button", name="Mark unread")).to_be_visible()
+    expect(row(page, "Night run 0").locator(".unread")).to_have_count(0)
     page.get_by_role("button", name="Menu").tap()
     expect(page.locator("#rail")).to_be_visible()
     expect(page.locator("#unread-count")).to_have_text("2 unread")
