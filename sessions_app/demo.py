@@ -1,4 +1,5 @@
-"""The demo: invented sessions that look like six weeks of a small company's agents. Seeded, and fixed relative to `now`: the same demo each time.
+"""The demo: invented sessions that look like six weeks of a small company's agents, or, very many, like a year of a larger one's. Seeded, and fixed
+relative to `now`: the same demo each time.
 
 `plan` turns the scenarios of `demo_texts` into sessions with their events, a day after the other; pure. `write` stores a few of them one by one
 through the services, as an agent would have; `write_many` stores very many in batches. Nothing of it is real, no agent's log is read.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import gc
 import json
 import random
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,9 +28,11 @@ from sessions_app.demo_texts import (
     HEARTBEAT,
     HOUSE,
     LOCAL,
+    OPUS,
     ROUND_SLOTS,
     ROUNDS,
     SCENARIOS,
+    SONNET,
     Call,
     Compact,
     Note,
@@ -48,6 +52,16 @@ SEED = 20260901
 DEFAULT_SESSIONS = 150
 MANY = 2000  # from here on in batches, with invented colleagues, and short unless told otherwise
 MESSAGES_A_SESSION, USAGE_A_SESSION = 3, 1  # of the many
+YEAR, YEAR_FROM = 365, 200_000  # so many sessions are spread over a year of a larger company, and their messages left out, but for errors
+PEOPLE, PROJECTS = 200, 60  # of that company; each works in a few of the projects
+# What answered before today's models did: so many days ago and earlier.
+FORMER_MODELS = {
+    SONNET: ((260, "claude-3-7-sonnet-20250219"), (120, "claude-sonnet-4-20250514")),
+    OPUS: ((240, "claude-3-opus-20240229"), (90, "claude-opus-4-1-20250805")),
+    HAIKU: ((150, "claude-3-5-haiku-20241022"),),
+}
+TAGS = (("triage", 0.02), ("bug", 0.012), ("refund", 0.006), ("follow-up", 0.003), ("postmortem", 0.0004))
+ERRORS, LONG = 0.08, 0.03  # the share of sessions with a failed call, and of those that went on for days
 BATCH = 5000  # sessions in one transaction
 BY_WEEKDAY = (1.0, 1.15, 1.1, 1.05, 0.95, 0.25, 0.2)  # Monday first
 BY_HOUR = (0, 0, 0, 0, 0, 0, 1, 3, 7, 10, 11, 9, 5, 8, 10, 10, 8, 6, 4, 3, 3, 2, 1, 0)
@@ -81,6 +95,8 @@ class DemoSession:
     summary: str = ""
     archived_at: datetime | None = None
     is_unread: bool = False
+    tags: list[str] = field(default_factory=list)
+    is_bare: bool = False  # its messages are left out
 
 
 # --- one story ------------------------------------------------------------------------------------------------------------------------
@@ -252,24 +268,34 @@ def date_slots(now: datetime, zone: ZoneInfo) -> dict[str, str]:
 
 
 def plan(
-    *, sessions: int, now: datetime, zone: ZoneInfo, messages: int | None = None, usage: int | None = None, seed: int = SEED
+    *,
+    sessions: int,
+    now: datetime,
+    zone: ZoneInfo,
+    messages: int | None = None,
+    usage: int | None = None,
+    days: int = DAYS,
+    seed: int = SEED,
 ) -> Iterator[DemoSession]:
-    """Yield so many sessions of the six weeks up to now, a day after the other, oldest first.
-    messages, usage: how many in all, exactly; None = as many as the stories have."""
-    return _Planner(sessions, now, zone, messages, usage, seed).sessions()
+    """Yield so many sessions of the days up to now, a day after the other, oldest first.
+    messages, usage: how many in all, exactly; None = as many as the stories have. days: more than the six weeks are a larger company's."""
+    return _Planner(sessions, now, zone, messages, usage, days, seed).sessions()
 
 
 class _Planner:
-    def __init__(self, sessions: int, now: datetime, zone: ZoneInfo, messages: int | None, usage: int | None, seed: int) -> None:
-        self.count, self.now, self.zone, self.seed = sessions, now, zone, seed
-        self.messages, self.usage = _Shares(messages, sessions), _Shares(usage, sessions)
+    def __init__(self, sessions: int, now: datetime, zone: ZoneInfo, messages: int | None, usage: int | None, days: int, seed: int) -> None:
+        self.count, self.now, self.zone, self.days, self.seed = sessions, now, zone, days, seed
         self.rng = random.Random(seed)
         self.dates = date_slots(now, zone)
         self.today = now.astimezone(zone).date()
-        self.is_large = sessions >= MANY
-        self.colleagues = _colleagues(round(sessions**0.5 / 1.6)) if self.is_large else []
+        self.is_wide = days > DAYS
+        self.messages = _Shares(messages, sessions)
+        self.usage = _Shares(usage, sessions, pattern=(1,)) if self.is_wide else _Shares(usage, sessions)
+        self.is_large = sessions >= MANY or self.is_wide
+        self.colleagues = _colleagues(PEOPLE if self.is_wide else round(sessions**0.5 / 1.6)) if self.is_large else []
         self.told: dict[tuple[int, int], tuple[list[_Beat], dict[str, str]]] = {}
         self.made = 0
+        self.numbers = {name: number for number, name in enumerate(self.colleagues)}
         self.recent: list[Scenario] = []
 
     def sessions(self) -> Iterator[DemoSession]:
@@ -288,11 +314,11 @@ class _Planner:
             start -= timedelta(days=1) if start > self.now - timedelta(minutes=20) else timedelta(0)
             placed.setdefault(self.days_ago(start), []).append((start, scenario))
         rest = self.count - len(once) - len(last_night)
-        weights = [self.business(ago) * (1.4 - 0.8 * ago / DAYS) for ago in range(DAYS)]
-        share = _Shares(rest, DAYS, weights)
-        for ago in reversed(range(DAYS)):
+        weights = [self.business(ago) * (1.4 - 0.8 * ago / self.days) for ago in range(self.days)]
+        share = _Shares(rest, self.days, weights)
+        for ago in reversed(range(self.days)):
             begun = placed.get(ago, [])
-            begun += [(self.at(ago, scenario), scenario) for scenario in self.choose(usual, ago, share.of(DAYS - 1 - ago), begun)]
+            begun += [(self.at(ago, scenario), scenario) for scenario in self.choose(usual, ago, share.of(self.days - 1 - ago), begun)]
             for start, scenario in sorted(begun, key=lambda item: (item[0], item[1].title)):
                 yield self.session(start, scenario)
 
@@ -323,7 +349,7 @@ class _Planner:
         return chosen
 
     def days_ago(self, moment: datetime) -> int:
-        return min(max((self.today - moment.astimezone(self.zone).date()).days, 0), DAYS - 1)
+        return min(max((self.today - moment.astimezone(self.zone).date()).days, 0), self.days - 1)
 
     def at(self, days_ago: int, scenario: Scenario) -> datetime:
         """Choose when on that day a session of this kind begins."""
@@ -346,19 +372,47 @@ class _Planner:
             start = self.now - timedelta(days=scenario.once) - timedelta(seconds=length)
         start = start.replace(microsecond=0)
         model = scenario.models[0] if scenario.once is not None or rng.random() < 0.7 else rng.choice(scenario.models)
+        user_id, project = self.fill(self.user(scenario), slots), self.fill(scenario.project, slots)
+        if self.is_wide:
+            model = self.former(model, start)
         made = DemoSession(
             key=f"demo-{index + 1:06}",
             scenario=scenario,
-            user_id=self.fill(self.user(scenario), slots),
-            project=self.project(self.fill(scenario.project, slots)),
+            user_id=user_id,
+            project=self.project_of(user_id) if project and self.is_wide else self.project(project),
             title=self.fill(scenario.title, slots),
             branch=self.fill(scenario.branch, slots),
             started_at=start,
             events=_events(beats, start, model, scenario.agent),
         )
         made.ended_at = start + timedelta(seconds=length)
+        if self.is_wide:
+            self.widen(made)
         self.fate(made, slots)
         return made
+
+    def former(self, model: str, start: datetime) -> str:
+        """Return the model that stood in this one's place then."""
+        ago = (self.now - start).days
+        return next((name for days, name in FORMER_MODELS.get(model, ()) if ago >= days), model)
+
+    def project_of(self, user_id: str) -> str:
+        """Choose one of the three projects that a person works in, mostly the first."""
+        base = zlib.crc32(user_id.encode()) if user_id not in self.numbers else self.numbers[user_id]
+        return f"project-{(base * 7 + self.rng.choices((0, 1, 2), (6, 3, 1))[0] * 11) % PROJECTS:02}"
+
+    def widen(self, made: DemoSession) -> None:
+        """What there is more of in a larger company's year: failed calls, sessions that go on for days, tags."""
+        rng = self.rng
+        if made.ended_at == made.started_at:
+            made.ended_at += timedelta(seconds=rng.randrange(20, 5000))
+        if rng.random() < LONG:
+            made.ended_at += timedelta(hours=rng.choice((2, 5, 20, 50, 120, 400)) * (0.5 + rng.random()))
+        made.ended_at = min(made.ended_at, self.now)
+        made.is_bare = True
+        if rng.random() < ERRORS:
+            made.events.append(tool_result("call_001", "", is_error=True, timestamp=made.started_at))
+        made.tags = [tag for tag, share in TAGS if rng.random() < share]
 
     def user(self, scenario: Scenario) -> str:
         chosen = scenario.users[0] if self.rng.random() < 0.55 else self.rng.choice(scenario.users)
@@ -400,7 +454,7 @@ class _Planner:
         if scenario.triggered_by:
             if scenario.triggered_by == HEARTBEAT or rng.random() < 0.85:
                 made.closed_at, made.summary = made.ended_at + timedelta(seconds=2), "Finished."
-            made.is_unread = age < timedelta(days=2.2)
+            made.is_unread = age < timedelta(days=20 if self.is_wide else 2.2)
         elif scenario.summary and age > timedelta(hours=1) and (scenario.once is not None or rng.random() < 0.75):
             made.closed_at, made.summary = made.ended_at + timedelta(minutes=1 + rng.randrange(20)), self.fill(scenario.summary, slots)
         elif gap is not None and age > timedelta(minutes=gap) and scenario.once is None and rng.random() < 0.97:
@@ -420,8 +474,8 @@ class _Shares:
 
     PATTERN = (1, 2, 1, 3, 1, 1, 5, 2, 1, 4, 1, 2, 1, 8, 1, 2, 3, 1, 1, 2)  # few are long
 
-    def __init__(self, total: int | None, count: int, weights: Sequence[float] | None = None) -> None:
-        self.total = total
+    def __init__(self, total: int | None, count: int, weights: Sequence[float] | None = None, pattern: Sequence[int] = PATTERN) -> None:
+        self.total, self.pattern = total, pattern
         self.sums = [0.0]
         if weights is not None:
             for weight in reversed(weights):
@@ -432,8 +486,8 @@ class _Shares:
     def up_to(self, place: int) -> float:
         if not self.by_pattern:
             return self.sums[place]
-        rounds, rest = divmod(place, len(self.PATTERN))
-        return rounds * sum(self.PATTERN) + sum(self.PATTERN[:rest])
+        rounds, rest = divmod(place, len(self.pattern))
+        return rounds * sum(self.pattern) + sum(self.pattern[:rest])
 
     def of(self, place: int) -> Any:
         """Return this place's share; None when there is no total to deal out."""
@@ -589,11 +643,13 @@ def _row(made: DemoSession, channels: dict[str, Channel]) -> Session:
         title=title_of(made.title),
         is_demo=True,
         created_at=made.started_at,
-        last_message_at=made.started_at,
+        # follows the messages that are stored; where they are left out, it is where they would have ended
+        last_message_at=made.ended_at if made.is_bare else made.started_at,
         closed_at=made.closed_at,
         archived_at=made.archived_at,
         summary=made.summary,
         unread_since=made.ended_at if made.is_unread else None,
+        tags=made.tags,
     )
 
 
@@ -602,16 +658,18 @@ def make(
     sessions: int = DEFAULT_SESSIONS,
     messages: int | None = None,
     usage: int | None = None,
+    days: int | None = None,
     now: datetime,
     should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> int:
-    """Make the demo and return how many sessions were stored: `sessions`, or fewer when asked to stop."""
-    is_large = sessions >= MANY
+    """Make the demo and return how many sessions were stored: `sessions`, or fewer when asked to stop. days: None = six weeks, or a year of very many."""
+    days = (YEAR if sessions >= YEAR_FROM else DAYS) if days is None else days
+    is_large = sessions >= MANY or days > DAYS
     if is_large:
-        messages = sessions * MESSAGES_A_SESSION if messages is None else messages
+        messages = sessions * (0 if days > DAYS else MESSAGES_A_SESSION) if messages is None else messages
         usage = sessions * USAGE_A_SESSION if usage is None else usage
-    planned = plan(sessions=sessions, now=now, zone=day_rows.business_zone(), messages=messages, usage=usage)
+    planned = plan(sessions=sessions, now=now, zone=day_rows.business_zone(), messages=messages, usage=usage, days=days)
     done = 0
     if not is_large:
         for made in planned:

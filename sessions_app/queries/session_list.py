@@ -49,8 +49,8 @@ WALK = 3_000  # sessions that a walk looks at before it gives way to a pick
 GATHER = 5_000  # rare enough to look at all of them at once
 LARGEST_GROUPS = 64  # whose newest sessions tell a pick how far back it need not look
 SCAN_LIMIT = 100_000  # sessions that are looked at for what no index knows
-COUNT_SCAN = 10_000  # sessions that are looked at to count what no index knows
-COUNT_LIMIT = 10_000  # beyond it a count that no group knows is "more than"
+COUNT_SCAN = 10_000  # sessions that are looked at to count what no group knows
+COUNT_LIMIT = 10_000  # beyond it a number of unread sessions is "more than"
 SPANS = 20  # 2^20 hours are more than a century
 
 SESSION, GROUP, HOME, COUNT, TAG, MARK = (
@@ -138,6 +138,7 @@ class Search:
     tag: str = ""
     cost: Sql = NOTHING
     is_empty: bool = False
+    fresh: Search | None = None  # what the groups count and is not stale, where nothing else is asked
     is_exact: bool = True  # the counts of the groups are those of the matches
 
     @property
@@ -198,6 +199,9 @@ def search_of(filter: SessionFilter, viewer: User | None, now: datetime) -> Sear
         else:
             search.rows = all_of([search.rows, _unread(search.marks) if filter.unread else sql("NOT ?", _unread(search.marks))])
     search.groups, search.searched = all_of(groups), all_of(searched)
+    if search.fresh is not None:
+        only_stale = not (search.searched or search.since or search.begun_before or search.marks)
+        search.fresh = replace(search.fresh, groups=search.groups, homes=search.homes) if only_stale else None
     search.is_exact = not (search.rows or search.searched or search.since or search.begun_before)
     return search
 
@@ -225,6 +229,7 @@ def _add_stale(search: Search, groups: list[Sql], now: datetime) -> None:
     groups.append(sql(f"g.state = 'open' AND g.channel IN ({', '.join('?' * len(ends))})", *ends))
     search.before = max(ends.values()) + timedelta(microseconds=1)
     search.rows = any_of([sql("(s.channel_id = ? AND s.last_message_at <= ?)", slug, time(end)) for slug, end in ends.items()])
+    search.fresh = Search(search.viewer, rows=sql("NOT ?", search.rows), since=min(ends.values()))
 
 
 def _text(text: str) -> Sql:
@@ -295,16 +300,29 @@ def _places(search: Search) -> Sql:
     )
 
 
-def total(search: Search, limit: int = COUNT_LIMIT) -> tuple[int, bool]:
-    """Return how many sessions match, and whether that is all of them. Exact where the groups know it; else counted up to the limit."""
+def total(search: Search) -> tuple[int, bool]:
+    """Return how many sessions match, and whether that is all of them. Exact where the groups know it, and where the candidates are few; else as many
+    as are among the newest COUNT_SCAN."""
     there = known(search)
     if search.is_exact or not there.sessions:
         return there.sessions, True
-    steps = SCAN_LIMIT
-    if search.searched and there.sessions > GATHER:
-        steps, limit = COUNT_SCAN, 1_000  # what no index knows is counted among the newest only
-    found = find(search, None, limit + 1, there=there, steps=steps)
-    return min(len(found.places), limit), len(found.places) <= limit and found.searched_to is None
+    if search.fresh is not None:
+        return there.sessions - _count(_pick(search.fresh, None, there.sessions)), True
+    others = 0
+    if search.begun_before is not None:
+        others = _count(_still_going_on(search, search.begun_before, None, COUNT_LIMIT))
+        search = replace(search, before=search.begun_before, begun_before=None)
+    if there.sessions <= GATHER:
+        if search.marks is not None:
+            return others + len(_find(search, None, GATHER, there, SCAN_LIMIT).places), True
+        return others + _count(_pick(search, None, GATHER)), True
+    window = _window(search, None, COUNT_SCAN)
+    conditions = [*window.conditions, *_membership(search), search.rows, search.searched]
+    return others + _count(_select(_by_activity(search), conditions, COUNT_SCAN + 1)), window.end is None
+
+
+def _count(rows: Sql) -> int:
+    return int(_fetch(sql("SELECT COUNT(*) FROM (?) AS f", rows))[0][0])
 
 
 def counted_groups(search: Search) -> list[tuple[GroupNames, int]]:

@@ -279,6 +279,8 @@ def store_new_sessions(batch: Sequence[tuple[Session, list[Event]]], *, now: dat
         for session, _ in batch:
             session_groups.place(session, tally)
         insert_rows([session for session, _ in batch])  # last, with the numbers they have now: references are checked at the commit
+        if tagged := [session.pk for session, _ in batch if session.tags]:
+            session_groups.index_tags(tagged)
     return [target.result for target in targets]
 
 
