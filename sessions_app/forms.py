@@ -133,7 +133,8 @@ class SessionFilterForm(forms.Form):
         """Return the list that is asked for. channels: the slugs that exist. today: the business day on which the periods end."""
         self.is_valid()
         clean = self.cleaned_data
-        complaints = [_complaint(name, self.data.get(name, "")) for name in self.fields if name in self.errors]
+        wrong = super().errors  # the class's own `errors` is a field
+        complaints = [_complaint(name, self.data.get(name, "")) for name in self.fields if name in wrong]
         words = {attribute: clean.get(name) or "" for name, attribute in WORDS_IN_URL.items()}
         if words["channel"] and words["channel"] not in channels:
             complaints.append(_complaint("channel", words["channel"]))
@@ -225,14 +226,14 @@ class ActionForm(forms.Form):
     def session_ids(self) -> list[UUID]:
         """Return the ids that were ticked; what is no id is left out, like a session that is not there."""
         found = []
-        for value in self.data.getlist("session"):  # type: ignore[union-attr]
+        for value in self.data.getlist("session"):  # type: ignore[attr-defined]  # a QueryDict
             with suppress(ValueError):
                 found.append(UUID(value))
         return found
 
     def complaint(self) -> str:
         """Say what is wrong with it."""
-        return " ".join(word for words in self.errors.values() for word in words)
+        return " ".join(str(word) for words in self.errors.values() for word in words)
 
 
 class ViewForm(forms.Form):

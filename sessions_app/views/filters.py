@@ -141,7 +141,12 @@ def groups(state: ListState, facets: Mapping[str, list[Facet]]) -> list[Group]:
         current = getattr(state.filter, attribute)
         options = [Option(label, count, state.query(**{attribute: value}), value == current) for value, label, count in values]
         made.append(
-            Group(key, title, options, next((option.label for option in options if option.is_chosen and current not in ("", None)), ""))
+            Group(
+                key,
+                title,
+                options,
+                next((option.label for option in options if option.is_chosen and current not in ("", None, "inbox")), ""),
+            )
         )
 
     def offered(name: str) -> list[tuple[Any, str, str]]:
@@ -176,7 +181,7 @@ def facet_count(facet: Facet) -> str:
 
 def hidden_fields(state: ListState, **without: Any) -> list[tuple[str, str]]:
     """Return the rest of the list's state for a form that sets some of it by GET."""
-    return list(QueryDict(state.query(**without)).items())
+    return [(name, str(value)) for name, value in QueryDict(state.query(**without)).items()]
 
 
 @require_safe
