@@ -23,7 +23,9 @@ class Command(StoreCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("session_id", metavar="ID", help="the session's id, as its address shows it")
         parser.add_argument("--format", choices=list(exporting.FORMATS), default="json", help="json (default), md or html")
-        parser.add_argument("--output", type=Path, metavar="FILE", help="where to; a file that is there is replaced. Without it: the standard output")
+        parser.add_argument(
+            "--output", type=Path, metavar="FILE", help="where to; a file that is there is replaced. Without it: the standard output"
+        )
 
     def handle(self, *, session_id: str, output: Path | None, **options: Any) -> None:
         session = queries.get_session(session_id)

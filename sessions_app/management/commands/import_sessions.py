@@ -16,7 +16,10 @@ from sessions_app.management._cli import StoreCommand, counted, progress, stop_o
 
 
 class Command(StoreCommand):
-    help = "Import the sessions that coding agents logged: files, project folders or an agent's whole home. Again imports only what is new."
+    help = (
+        "Import the sessions that coding agents logged: files, project folders or an agent's whole home; and what export_session wrote. "
+        "Again imports only what is new."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -24,14 +27,14 @@ class Command(StoreCommand):
             nargs="+",
             type=Path,
             metavar="PATH",
-            help="a log file, a project folder, or an agent's home such as ~/.claude or ~/.codex",
+            help="a log file, a project folder, an agent's home such as ~/.claude or ~/.codex, or an export of this site (agent: sessionsite)",
         )
         parser.add_argument("--agent", choices=[AUTO, *FORMATS], default=AUTO, help="whose logs they are; auto: recognised file by file")
         parser.add_argument(
             "--user",
             default="admin",
             metavar="NAME",
-            help="whose sessions they are, where the store does not have them yet (default: admin)",
+            help="whose sessions they are, where the store does not have them yet (default: admin); an export names its own user",
         )
         parser.add_argument("--dry-run", action="store_true", help="say what would be imported, and write nothing")
         parser.add_argument("--json", action="store_true", help="print the result as JSON")
