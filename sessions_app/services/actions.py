@@ -66,11 +66,17 @@ class Pace:
     """How many sessions a batch has: as many as keep the write lock for about AIM, measured at each one. longest: seconds, of all so far."""
 
     AIM = 0.04  # seconds; the promise is 0.1, and one batch in many is slow for reasons of its own
-    FIRST, MOST = 200, 4000
+    # Below LEAST the time is that of the statements themselves: smaller batches would only make more of them.
+    FIRST, LEAST, MOST = 200, 100, 4000
 
     def __init__(self) -> None:
         self.size = self.FIRST
         self.longest = 0.0
+
+    def learn(self, taken: float) -> None:
+        """Choose the next size by the seconds that the last batch took."""
+        self.longest = max(self.longest, taken)
+        self.size = max(self.LEAST, min(self.MOST, int(self.size * max(0.25, min(2.0, self.AIM / taken)))))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -82,9 +88,7 @@ class Pace:
                 yield
         finally:
             if started is not None:
-                taken = perf_counter() - started
-                self.longest = max(self.longest, taken)
-                self.size = max(1, min(self.MOST, int(self.size * max(0.25, min(2.0, self.AIM / taken)))))
+                self.learn(perf_counter() - started)
 
 
 def start_action(
