@@ -224,7 +224,7 @@ class _Teller:
         self.end_response(subagent)
         outer = self.context, self.fresh, self.cached_until
         self.context, self.fresh, self.cached_until = self.base // 2, 0, 0.0
-        name = f"agent-{self.calls:03}"
+        name = call_id  # a thread that is called as the call that started it stands inside it
         self.clock += 0.5
         self.message("user", self.fill(step.prompt), name)
         self.steps(step.steps, name)

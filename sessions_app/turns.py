@@ -10,15 +10,17 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.utils.http import urlencode
 
 from sessions_app import cut_json, marks, rendering, tool_calls
 from sessions_app.models import Compaction, Message, UsageRecord
+from sessions_app.money import ZERO
 from sessions_app.queries.reading import Pairs, Place, SubAgentRow, Window
 from sessions_app.rendering import Shown, one_line
-from sessions_app.tool_calls import ToolCall
+from sessions_app.tool_calls import CallGroup, ToolCall
 
 # Silence worth a line of its own.
 IDLE = timedelta(minutes=5)
@@ -28,6 +30,8 @@ PAGE_NODES = 2_500
 # A prompt longer than this is folded: it is a pasted log more often than prose.
 LONG_PROMPT = 6_000
 LINE = 120
+# Turns of a silent run from which on it is folded; of fewer, each is as quick to read as the fold.
+FOLDED_TURNS = 4
 # Sub-agents that Claude Code runs by itself, to sum a session up before it is compacted.
 COMPACTING = "acompact-"
 WRAPPER = re.compile(r"</?(?:tool_use_)?error>|\\n")
@@ -71,6 +75,17 @@ class Turn:
     blocks: list[Block] = field(default_factory=list)
     usage: UsageRecord | None = None
     model_before: str = ""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it said nothing, all it called went well, and the same model was at work as before."""
+        return (
+            not self.model_before
+            and any(block.calls for block in self.blocks)
+            and all(
+                block.kind == "thinking" or (block.kind == "tools" and all(call.folds for call in block.calls)) for block in self.blocks
+            )
+        )
 
 
 @dataclass(slots=True)
@@ -151,7 +166,27 @@ class NewLine:
     at: datetime
 
 
-Entry = Prompt | Turn | SubAgent | Note | Compacted | Idle | NewLine
+@dataclass(slots=True)
+class Run:
+    """Turns in which nothing was said and every call went well, folded to one line. calls: all of theirs, as tool_calls.CallGroup counts them.
+    cost: of the priced ones, None where none is."""
+
+    kind: ClassVar[str] = "run"
+    anchor: str
+    at: datetime
+    entries: list[Entry]
+    calls: CallGroup
+    cost: Decimal | None
+    is_open: bool = False
+
+    @property
+    def numbers(self) -> list[int]:
+        """The first and the last turn's number, where they are known."""
+        found = [entry.usage.turn for entry in self.entries if isinstance(entry, Turn) and entry.usage is not None]
+        return [found[0], found[-1]] if found else []
+
+
+Entry = Prompt | Turn | SubAgent | Note | Compacted | Idle | NewLine | Run
 
 
 @dataclass(slots=True)
@@ -184,7 +219,30 @@ def build(
     has read, None = draw no line. project: the folder that paths are shown from. base: the page's address, to which a name can be added.
     """
     builder = _Builder(usage, pairs, subagents or {}, threads or {}, opened or {}, show, project, base)
-    return View(builder.window(window, thread, model_before, seen), builder.updates)
+    entries = builder.window(window, thread, model_before, seen)
+    return View(fold_runs(entries) if show == "all" else entries, builder.updates)
+
+
+def fold_runs(entries: Sequence[Entry]) -> list[Entry]:
+    """Fold the turns of a long silent run to one entry. What failed, waits for its result, or has a sub-agent in it ends a run, and so does a word."""
+    found: list[Entry] = []
+    run: list[Turn] = []
+    for entry in [*entries, None]:
+        if isinstance(entry, Turn) and entry.is_silent:
+            run.append(entry)
+            continue
+        calls = [call for turn in run for block in turn.blocks for call in block.calls]
+        if len(run) >= FOLDED_TURNS and len(calls) >= tool_calls.FOLDED_FROM:
+            usage = [turn.usage.cost_usd for turn in run if turn.usage is not None]
+            known = [cost for cost in usage if cost is not None]
+            cost = sum(known, ZERO) if known else None
+            found.append(Run(f"r{run[0].pk}", run[0].at, list(run), tool_calls.counted(calls), cost))
+        else:
+            found += run
+        run = []
+        if entry is not None:
+            found.append(entry)
+    return found
 
 
 class _Builder:
@@ -369,7 +427,11 @@ def error_line(message: Message) -> str:
     if message.role != "tool_result":
         return one_line(line, LINE)
     words = WRAPPER.sub(" ", tool_calls.tool_output(cut_json.complete(line)))
-    return one_line(f"{tool_calls.display_name(message.tool_name or 'unknown')}: {words}", LINE)
+    name = tool_calls.display_name(message.tool_name or "unknown")
+    if (code := tool_calls.EXIT_CODE.search(words)) is not None:
+        # what stands in front of the output is the shell's own
+        name, words = f"{name}, exit {code[1]}", words.partition("Output:")[2] or words[code.end() :]
+    return one_line(f"{name}: {words}", LINE)
 
 
 # --- what a search found ---------------------------------------------------------------------------------------------------
@@ -380,6 +442,9 @@ def mark_matches(entries: Iterable[Entry], text: str, pks: set[int], *, project:
     for entry in entries:
         if isinstance(entry, SubAgent):
             mark_matches(entry.entries, text, pks, project=project)
+        elif isinstance(entry, Run):
+            mark_matches(entry.entries, text, pks, project=project)
+            entry.is_open = any(call.is_open for call in entry.calls.calls)
         elif isinstance(entry, (Prompt, Note, Compacted)):
             entry.text = marked(entry.text, text)
         elif isinstance(entry, Turn):

@@ -4,7 +4,8 @@
   "use strict";
 
   const site = window.sessionsite;
-  const LINE = 60; // pixels below the scroller's top where reading happens: the sticky toolbar covers 44
+  // pixels below the scroller's top where reading happens: the sticky toolbar covers 44, the line of a search 36 more
+  const lineBelow = () => (document.querySelector(".find-line") ? 96 : 60);
   const MOST_WINDOWS = 6; // kept in the page; what is further away is loaded again when one comes back
   const TAIL_MS = 5000;
   const AT_END = 120; // pixels from the end within which the reader follows the tail
@@ -53,13 +54,14 @@
     else if (/^m\d+$/.test(id)) load(`at=${id.slice(1)}`);
   };
   addEventListener("hashchange", goToHash);
+  let wanted = ""; // the place of a link that the server answers
   const arrive = () => {
     const window_ = entries()?.querySelector("[data-place]");
-    if (!window_) return false;
-    const id = window_.dataset.place;
-    delete window_.dataset.place;
-    const wanted = decodeURIComponent(location.hash.slice(1));
-    const place = placeOf(id) ?? placeOf(wanted);
+    const id = wanted || window_?.dataset.place;
+    if (!id) return false;
+    wanted = "";
+    if (window_) delete window_.dataset.place;
+    const place = placeOf(id) ?? placeOf(decodeURIComponent(location.hash.slice(1)));
     if (!place) return false;
     goTo(place, { focus: !document.activeElement?.closest(".find-line, .find-bar") });
     // what was searched may stand far down in what scrolls by itself
@@ -72,6 +74,7 @@
     const link = event.target.closest?.(".outline a");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || event.button) return;
     const place = link.dataset.turn ? entries()?.querySelector(`.turn[aria-label="Turn ${link.dataset.turn}"]`) : placeOf(link.dataset.mark);
+    wanted = place ? "" : (link.dataset.mark ?? "");
     if (!place) return;
     event.preventDefault();
     event.stopPropagation(); // htmx listens on the link itself
@@ -82,7 +85,7 @@
   const currentTurn = () => {
     const root = entries();
     if (!root) return null;
-    const line = topOf(scroller()) + LINE;
+    const line = topOf(scroller()) + lineBelow();
     const turns = root.querySelectorAll(".window > [id]");
     let low = 0;
     let high = turns.length; // the places stand in order: half them
@@ -103,7 +106,7 @@
   const follow = () => {
     asked = 0;
     if (!entries()) return;
-    const line = topOf(scroller()) + LINE;
+    const line = topOf(scroller()) + lineBelow();
     const turn = currentTurn();
     if (turn && hasScrolled && /^m\d+$/.test(turn.id)) remember(turn.id);
     for (const list of document.querySelectorAll(".outline [data-marks]")) {
@@ -123,7 +126,7 @@
   const step = (name, by) => {
     const links = [...document.querySelectorAll(`.outline [data-marks="${name}"] a`)];
     if (!links.length || !entries()) return false;
-    const line = topOf(scroller()) + LINE;
+    const line = topOf(scroller()) + lineBelow();
     const turn = currentTurn();
     const here = numberOf(turn?.id);
     const offset = (link) => {
