@@ -262,6 +262,7 @@ def test_opening_marks_read_without_a_toast_and_brings_the_row_where_there_is_on
     assert "session-row" not in on_its_page
     in_pane = signed_in.post(path, {"read": "1", "on": "transcript"}, headers=HX | {"X-Reading-Pane": "1"}).content.decode()
     assert f'id="session-{session.pk}" hx-swap-oob="true"' in in_pane
+    assert 'id="result-count" hx-swap-oob="true">1 session, 0 unread<' in in_pane
     assert 'id="session-read"' in in_pane
 
 

@@ -55,7 +55,10 @@ def session_read(request: SignedInRequest, session_id: uuid.UUID) -> HttpRespons
     context = row_context(request, session_id)
     response = render_fragment(request, "sessions_app/session_detail.html#session-read", context)
     if in_pane(request):
-        response.write(render_to_string("sessions_app/session_list.html#session-row", context, request))
+        rail = rail_context(request)
+        state = filters.list_state(request, filters.channels_of(rail["rail"]), now=context["now"])
+        context |= inbox.head_context(request, state, rail, context["now"])
+        response.write(render_to_string("sessions_app/session_list.html#opened", context, request))
     return trigger_client_event(response, EVENTS["read"])
 
 
@@ -180,7 +183,7 @@ def redirect_to_list(request: SignedInRequest) -> HttpResponse:
 def row_context(request: SignedInRequest, session_id: uuid.UUID) -> dict[str, Any]:
     """Read a session again through the list's own query. A page that shows its row too says so, and gets the row out of band."""
     (row,) = access.with_may_change(request.user, [access.row_or_404(request.user, session_id)])
-    context: dict[str, Any] = {"session": row, "now": timezone.now(), "query": request.GET.urlencode(), "oob": True, "row_oob": True}
+    context: dict[str, Any] = {"session": row, "now": timezone.now(), "query": request.GET.urlencode(), "oob": True}
     context["unread"] = queries.rail_counts(request.user).unread
     return context
 

@@ -275,6 +275,11 @@ def test_signed_out_in_between(page: Page, live_server: Any, store: SimpleNamesp
 
 def test_opening_in_the_pane_marks_read_there_and_in_the_list(page: Page, live_server: Any, store: SimpleNamespace) -> None:
     page.set_viewport_size(DESK)
+    page.goto(f"{live_server.url}/sessions/")
+    row(page, "Night run 1").locator(".row-title").click()
+    expect(page.locator("#result-count")).to_have_text("4 sessions, 2 unread")
+    page.locator("#reading-pane").get_by_role("button", name="Mark unread").click()
+    expect(page.locator("#unread-count")).to_have_text("3 unread")
     page.goto(f"{live_server.url}/sessions/?read=unread")
     row(page, "Night run 0").locator(".row-title").click()
     pane = page.locator("#reading-pane")
@@ -311,22 +316,13 @@ def test_nothing_of_a_stranger_runs_or_loads(page: Page, live_server: Any, store
     assert link.get_attribute("rel") == "noopener noreferrer nofollow"
 
 
-def test_next_entries_are_appended(page: Page, live_server: Any, store: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sessions_app.views.transcript.PAGE_SIZE", 8)
-    page.goto(f"{live_server.url}{store.rich.get_absolute_url()}")
-    expect(page.locator(".transcript > .is-prompt")).to_have_count(1)
-    page.get_by_role("link", name="Show what comes next").click()
-    expect(page.locator(".transcript > .is-prompt")).to_have_count(2)
-    expect(page.locator(".compaction")).to_have_count(1)
-
-
 def test_prompts_and_errors_by_key(page: Page, live_server: Any, store: SimpleNamespace) -> None:
     page.set_viewport_size({"width": 1440, "height": 500})
     page.goto(f"{live_server.url}{store.rich.get_absolute_url()}")
     page.keyboard.press("f")
     expect(page.locator(".tool-call.is-failed > summary")).to_be_focused()
     page.keyboard.press("n")
-    expect(page.locator(".transcript > .is-prompt").nth(1)).to_be_in_viewport()
+    expect(page.locator(".window > .is-prompt").nth(1)).to_be_in_viewport()
 
 
 # --- how it stands
