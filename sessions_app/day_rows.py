@@ -282,8 +282,11 @@ def writing(*, savepoint: bool = True) -> Iterator[Tally]:
         finally:
             _current.tally = None
     elif not savepoint:
-        with transaction.atomic(savepoint=False):
+        try:
             yield outer
+        except BaseException:
+            transaction.set_rollback(True)  # so that whoever catches this cannot go on inside
+            raise
     else:
         tally = _current.tally = Tally()
         try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+from django.db.models.base import ModelState
 
 from sessions_app.database import run, run_for_each, time_value, vendor
 
@@ -27,8 +28,12 @@ def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
 
 
 def new_row(model: type[Row], values: dict[str, Any]) -> Row:
-    """Make an unsaved row from a value for each of its columns but the number; by position, which is three times faster than by name."""
-    return model(None, *_values_in_order(model)(values))
+    """Make an unsaved row from a value for each of its columns but the number; past Model.__init__, which takes five times as long to come to the same."""
+    row = model.__new__(model)
+    row._state = ModelState()
+    row.__dict__.update(values)
+    row.__dict__[model._meta.pk.attname] = None
+    return row
 
 
 def insert_rows(rows: Sequence[models.Model], *, with_ids: bool = False) -> None:
@@ -140,11 +145,6 @@ def _update(model: type[models.Model], names: tuple[str, ...]) -> tuple[str, tup
 @cache
 def _table(model: type[models.Model]) -> str:
     return connection.ops.quote_name(model._meta.db_table)
-
-
-@cache
-def _values_in_order(model: type[models.Model]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-    return itemgetter(*[field.attname for field in model._meta.concrete_fields if not field.primary_key])
 
 
 @cache
