@@ -166,18 +166,21 @@ def grouped(calls: Sequence[ToolCall]) -> list[ToolCall | CallGroup]:
             run.append(call)
             continue
         if len(run) >= FOLDED_FROM:
-            counts = Counter(one.name for one in run).most_common()
-            words = ", ".join(f"{count} {name}" for name, count in counts[:5]) + (
-                f", {len(counts) - 5} other tools" if len(counts) > 5 else ""
-            )
-            times = [one.took for one in run if one.took is not None]
-            found.append(CallGroup(run, words, sum(times, timedelta()) if times else None))
+            found.append(counted(run))
         else:
             found += run
         run = []
         if call is not None:
             found.append(call)
     return found
+
+
+def counted(calls: list[ToolCall]) -> CallGroup:
+    """Return the calls as a group, with how many of each tool."""
+    counts = Counter(call.name for call in calls).most_common()
+    words = ", ".join(f"{count} {name}" for name, count in counts[:5]) + (f", {len(counts) - 5} other tools" if len(counts) > 5 else "")
+    times = [call.took for call in calls if call.took is not None]
+    return CallGroup(calls, words, sum(times, timedelta()) if times else None)
 
 
 def describe(call: Message | None, result: Message | None, *, project: str = "", whole: bool = False) -> ToolCall:

@@ -111,6 +111,18 @@ def test_usage_is_read_when_its_fold_opens(shown: Page) -> None:
     expect(shown.locator("#usage-tables")).to_contain_text("claude-sonnet-4-5")
 
 
+@pytest.mark.parametrize("width", [1440, 360])
+def test_accessible_with_everything_open(width: int, shown: Page, assert_accessible: Any) -> None:
+    shown.set_viewport_size({"width": width, "height": 900})
+    shown.locator(".session-usage > summary").click()
+    expect(shown.locator("#usage-tables table")).to_have_count(2)
+    shown.evaluate("for (const fold of document.querySelectorAll('main details')) fold.open = true")
+    shown.locator(".prose .code").first.focus()
+    assert_accessible(shown)
+    shown.goto(shown.url.partition("?")[0] + "usage/")
+    assert_accessible(shown)
+
+
 def test_without_script_every_way_is_a_link(browser: Browser, sign_in: Any, cast: Any, live_server: Any, context: Any) -> None:
     sign_in(cast.alice)
     session = telling_session()
