@@ -96,7 +96,7 @@
     }
     return turns[low - 1] ?? null;
   };
-  const numberOf = (id) => Number(/^m(\d+)$/.exec(id ?? "")?.[1] ?? NaN);
+  const numberOf = (id) => Number(/^[mr](\d+)$/.exec(id ?? "")?.[1] ?? NaN); // a run of turns has its first message's number
   const isAbove = (link, line) => {
     const place = placeOf(link.dataset.mark);
     return isVisible(place) ? place.getBoundingClientRect().top <= line + 4 : null;
