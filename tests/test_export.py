@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -585,3 +587,26 @@ def test_any_session_comes_back_as_it_was(data: st.DataObject, tmp_path: Path, d
 def without_store(line: str) -> dict[str, Any]:
     """A line of an export without what tells one store from another."""
     return {name: value for name, value in json.loads(line).items() if name not in ("store", "id", "source", "event_id")}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_four_imports_of_one_file_at_once_are_one(tmp_path: Path, child_env: dict[str, str]) -> None:
+    session = make_full()
+    many = [MessageEvent(role="user", content=f"{number}", timestamp=at(1), event_id=f"m{number}") for number in range(4000)]
+    services.store_events(session.pk, many, source="codex", now=at(3))  # long enough that the four meet
+    services.mark_read(session.pk)
+    file = exported(session, tmp_path / "one.jsonl")
+    before = facts(session), rows(session, but=OWN), costs()
+    empty_the_store()
+    command = [sys.executable, "manage.py", "import_sessions", str(file), "--json"]
+    running = [subprocess.Popen(command, env=child_env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
+    reports = []
+    for one in running:
+        out, err = one.communicate(timeout=120)
+        assert one.returncode == 0, err.decode()
+        reports.append(json.loads(out))
+    assert sum(report["sessions_created"] for report in reports) == 1
+    assert sum(report["messages"] for report in reports) == 4012
+    assert all(report["warnings"] == [] for report in reports)
+    assert (facts(session), rows(session, but=OWN), costs()) == before
+    assert_recounted()

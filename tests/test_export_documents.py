@@ -77,6 +77,7 @@ def test_it_is_an_attachment_that_nobody_keeps(alice: Any, client: Client, forma
     assert response["Content-Type"] == kind
     assert response["Content-Disposition"] == f'attachment; filename="{exporting.file_name(session, format)}"'
     assert exporting.file_name(session, format) == f"Refund-what-now-{session.pk.hex[-8:]}.{exporting.FORMATS[format].suffix}"
+    assert response["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
     assert (response["Cache-Control"], response["X-Content-Type-Options"]) == ("private, no-store", "nosniff")
     head = client.head(reverse("sessions:export", args=[session.pk]), {"format": format})
     assert (head.status_code, head.content, head["Content-Disposition"]) == (200, b"", response["Content-Disposition"])
@@ -101,6 +102,8 @@ def test_without_a_word_it_is_json_and_an_unknown_format_is_refused(alice: Any, 
         ("\u202efdp.exe", "fdp-exe"),
         ("Größe der Straße", "Größe-der-Straße"),
         ("会議の記録 \U0001f469", "会議の記録"),
+        ("नमस्ते दुनिया", "नमस्ते-दुनिया"),
+        ("\u2764\ufe0f love", "love"),
         ("x" * 101, "x" * 80),
         ("名" * 101, "名" * 53),
     ],
@@ -232,6 +235,21 @@ def test_an_html_file_names_no_other_place() -> None:
     anchors = re.findall(r'\sid="([^"]*)"', text)
     assert len(anchors) == len(set(anchors))
     assert {link[1:] for link in re.findall(r'\shref="(#[^"]*)"', text)} <= set(anchors)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_run_of_silent_turns_is_told_call_by_call(format: str) -> None:
+    session = make_session()
+    some: list[Event] = [MessageEvent(role="user", content="go")]
+    for number in range(12):
+        some += [
+            tool_use(f"c{number}", "Bash", {"command": f"step-{number}."}, response_id=f"r{number}"),
+            tool_result(f"c{number}", "done"),
+        ]
+        some += [UsageEvent(model="m", input_tokens=1, output_tokens=1, response_id=f"r{number}")]
+    store(session, *some)
+    text = text_of(session, format)
+    assert all(f"step-{number}." in text for number in range(12))
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -5,18 +5,20 @@ Each format is a function that yields the file's bytes piece by piece, in memory
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
+import regex
+
 from sessions_app.exporting import html, json_lines, markdown
 from sessions_app.models import Session
 
 JSON_LINES = "application/jsonl"
 PIECE_BYTES = 65_536
+NO_NAME = regex.compile(r"(?:[^\p{L}\p{N}\p{M}]|\p{Default_Ignorable_Code_Point})+")
 NAME_LENGTH = 80  # characters of the title in a file's name; as UTF-8 below the 255 bytes that file systems allow
 
 
@@ -50,9 +52,9 @@ def export(session: Session, format: str, *, now: datetime) -> Iterator[bytes]:
 
 
 def file_name(session: Session, format: str) -> str:
-    """Return a name for the file: the title's letters and digits, the id's last characters (its first ones are the time), the format's suffix. No path,
+    """Return a name for the file: the title's letters and digits with their marks, the id's last characters (its first ones are the time), the format's suffix. No path,
     no control character and no quote can be in it."""
-    words = re.sub(r"[^\w]+|_+", "-", unicodedata.normalize("NFC", session.title)).strip("-")[:NAME_LENGTH].rstrip("-")
+    words = NO_NAME.sub("-", unicodedata.normalize("NFC", session.title)).strip("-")[:NAME_LENGTH].rstrip("-")
     while len(words.encode()) > 2 * NAME_LENGTH:
         words = words[:-1]
     return f"{words or 'session'}-{session.pk.hex[-8:]}.{FORMATS[format].suffix}"

@@ -7,10 +7,11 @@ a browser load nothing and run nothing, should one of them be wrong.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ class _Document:
         )
         yield from self.thread("")
         first = True
-        for subagent in exports.threads(self.session):
+        # in order of their beginning, and then those beyond the many that are asked for at once
+        others = (subagent for subagent in exports.threads(self.session) if subagent not in self.subagents)
+        for subagent in chain(self.subagents, others):
             row = self.subagents.get(subagent)
             yield _render(
                 "thread", is_first=first, subagent=subagent, row=row, anchor=_anchor(row), title=turns.title_of(row) if row else ""
@@ -90,7 +93,7 @@ class _Document:
                 model_before=model,
                 project=self.session.project,
             )
-            for entry in view.entries:
+            for entry in _unfolded(view.entries):
                 yield _render("entry", **self.entry(entry))
                 if isinstance(entry, turns.Turn) and entry.usage is not None:
                     model = entry.usage.model
@@ -104,7 +107,7 @@ class _Document:
         if isinstance(entry, turns.Prompt | turns.Note):
             return {"entry": entry, "said": self.said(entry.message, entry.text, budget)}
         if isinstance(entry, turns.Compacted):
-            return {"entry": entry, "rest": _rest(entry.compaction.summary, entry.text)}
+            return {"entry": entry, "said": _rest(entry.compaction.summary, entry.text)}
         return {"entry": entry}
 
     def block(self, block: turns.Block, budget: _Budget) -> dict[str, Any]:
@@ -113,8 +116,8 @@ class _Document:
         return {"kind": block.kind, "calls": [self.call(call, budget) for call in block.calls]}
 
     def said(self, message: Message, shown: Shown, budget: _Budget) -> dict[str, Any]:
-        rest = _rest(exports.whole(message).content, shown) if shown.is_cut else ""
-        return {"text": shown, "message": message, "rest": rest, "files": budget.drawn(message, pictures.of_message(message))}
+        rest = _rest(exports.whole(message).content, shown) if shown.is_cut else {}
+        return {"text": shown, "message": message, "files": budget.drawn(message, pictures.of_message(message)), **rest}
 
     def call(self, call: ToolCall, budget: _Budget) -> dict[str, Any]:
         made = call.call and exports.whole(call.call)
@@ -145,9 +148,19 @@ class _Budget:
         return found
 
 
-def _rest(text: str, shown: Shown) -> str:
-    """Return what a page would have left out, as it stands."""
-    return text[shown.shown : shown.shown + REST_LIMIT]
+def _unfolded(entries: Iterable[turns.Entry]) -> Iterator[turns.Entry]:
+    """Yield the entries with the turns of a silent run one by one: each is a piece of its own."""
+    for entry in entries:
+        if isinstance(entry, turns.Run):
+            yield from entry.entries
+        else:
+            yield entry
+
+
+def _rest(text: str, shown: Shown) -> dict[str, Any]:
+    """Return what a page would have left out, as it stands, and how many characters even this leaves out."""
+    rest = text[shown.shown : shown.shown + REST_LIMIT]
+    return {"rest": rest, "left_out": max(0, len(text) - shown.shown - len(rest))}
 
 
 def _anchor(row: SubAgentRow | None) -> str:

@@ -40,7 +40,8 @@ def recognise(path: Path, head: bytes) -> bool:
     """Tell whether a file is an export: by its first line, also where that is longer than the head."""
     if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(FIRST_KEYS):
         return True
-    return any(record.get("format") == FORMAT for record in head_records(head, 1))
+    # written again by another program, with its fields in another order
+    return FORMAT.encode() in head[:2000] and any(record.get("format") == FORMAT for record in head_records(head, 1))
 
 
 def group(paths: list[Path]) -> list[list[Path]]:

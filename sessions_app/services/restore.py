@@ -69,12 +69,7 @@ def restore_sessions(
 
 
 def _restore(recorded: RecordedSession, events: list[Event], now: datetime) -> Restored:
-    session, note = _known(recorded)
-    created = session is None
-    if session is None:
-        session, note = _created(recorded)
-    else:
-        _fill_in(session, recorded)
+    session, created, note = _found_or_made(recorded)
     missing = _not_here(session, events)
     stored = store_events(session, missing, imported=True, now=now)
     stored.duplicates += len(events) - len(missing)
@@ -105,24 +100,32 @@ def _known(recorded: RecordedSession) -> tuple[Session | None, str]:
     return None, ""
 
 
-def _created(recorded: RecordedSession) -> tuple[Session, str]:
-    session = _new(recorded)
+def _found_or_made(recorded: RecordedSession) -> tuple[Session, bool, str]:
+    """Return the session, whether it is new, and what a person should know about it."""
     for last in (False, True):
-        note = ""
-        if recorded.closed_at is None and (open_one := _open_beside(session)) is not None:
-            session.closed_at = session.last_message_at
-            note = f"It was open; here {open_one} is open under the same channel, key and user, which stays so. This one is kept beside it, closed."
+        session, note = _known(recorded)
+        if session is not None:
+            _fill_in(session, recorded)
+            return session, False, note
         try:
-            with day_rows.writing() as tally:
-                session.group_id = session.home_id = 0  # where a refused insert would have put it
-                session_groups.place(session, tally)
-                session.save(force_insert=True)
-                session_groups.index_tags([session.pk])
-        except IntegrityError:  # somebody opened one under the key meanwhile, and it is visible now
+            made, note = _created(recorded)
+        except IntegrityError:  # another import was faster, or somebody opened a session under the key: it is visible now
             if last:
                 raise
-            continue
-        break
+        else:
+            return made, True, note
+    raise AssertionError
+
+
+def _created(recorded: RecordedSession) -> tuple[Session, str]:
+    session, note = _new(recorded), ""
+    if recorded.closed_at is None and (open_one := _open_beside(session)) is not None:
+        session.closed_at = session.last_message_at
+        note = f"It was open; here {open_one} is open under the same channel, key and user, which stays so. This one is kept beside it, closed."
+    with day_rows.writing() as tally:
+        session_groups.place(session, tally)
+        session.save(force_insert=True)
+        session_groups.index_tags([session.pk])
     return session, note
 
 

@@ -28,6 +28,7 @@ def session_export(request: SignedInRequest, session_id: uuid.UUID) -> HttpRespo
     else:
         response = StreamingHttpResponse(exporting.export(session, name, now=timezone.now()), content_type=content_type)
     response["Content-Disposition"] = exporting.content_disposition(exporting.file_name(session, name))
-    # A stranger's text: should a browser show it all the same, then as a document that may do nothing. nosniff is set for every answer.
+    # A stranger's text: a browser that showed it all the same would show a document without an origin, which may do nothing. nosniff is on every answer.
+    response["Content-Security-Policy"] = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     response["Cache-Control"] = "private, no-store"
     return response
