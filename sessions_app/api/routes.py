@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from django.conf import settings
@@ -67,6 +68,10 @@ BAD_READ = {**NOT_ALLOWED, 404: ProblemAnswer, 422: ProblemAnswer}
 BAD_QUERY = {**NOT_ALLOWED, 422: ProblemAnswer}
 
 Word = Annotated[str, Field(max_length=255, pattern=r"^[^\x00]*$")]
+Path = Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")]
+Trigger = Annotated[str, Field(max_length=260, pattern=r"^(|person|heartbeat|cron|cron:[^\x00]+)$")]
+Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000_000)]
+Day = Annotated[date, Field(ge=date(1970, 1, 1), le=date(2200, 1, 1))]
 
 
 def answered(
@@ -219,26 +224,57 @@ def store_batch(request: HttpRequest, body: schema.BatchBody) -> HttpResponse:
 @router.get("/sessions", auth=reader, tags=["Sessions"], response={200: schema.SessionsAnswer, **BAD_QUERY})
 def list_sessions(
     request: HttpRequest,
-    state: Annotated[Literal["inbox", "all", "open", "closed", "archived"], Query(description="inbox = not archived")] = "inbox",
-    channel: Annotated[Word | None, Query()] = None,
+    status: Annotated[
+        Literal[queries.STATUSES], Query(description="inbox = not archived; stale = open, and idle beyond its channel's gap")  # type: ignore[valid-type]
+    ] = "inbox",
     unread: Annotated[bool | None, Query()] = None,
+    channel: Annotated[Word | None, Query()] = None,
     user_id: Annotated[Word | None, Query()] = None,
     agent: Annotated[Word | None, Query()] = None,
-    after: Annotated[str | None, Query(description="A page's next_cursor.")] = None,
+    project: Annotated[Path | None, Query()] = None,
+    model: Annotated[Word | None, Query()] = None,
+    trigger: Annotated[Trigger | None, Query(description="person, heartbeat, cron (any), or cron:NAME")] = None,
+    has_errors: Annotated[bool | None, Query()] = None,
+    cost_min: Annotated[Dollars | None, Query(description="Dollars, of what is priced.")] = None,
+    cost_max: Annotated[Dollars | None, Query()] = None,
+    since: Annotated[Day | None, Query(description="A day in the site's zone: sessions that were still going on then or later.")] = None,
+    until: Annotated[Day | None, Query(description="Sessions that began before this day.")] = None,
+    tag: Annotated[Word | None, Query()] = None,
+    text: Annotated[Word | None, Query(description="A part of the title, the key or the summary.")] = None,
+    sort: Annotated[Literal[queries.SORTS], Query(description="All falling.")] = "activity",  # type: ignore[valid-type]
+    after: Annotated[str | None, Query(description="A page's next_cursor, or its searched_to.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50,
 ) -> HttpResponse:
-    """The sessions that the token may see, newest activity first."""
+    """The sessions that the token may see, newest activity first. Filters go together, as on the page of the inbox."""
     if after and cursors.decode(after) is None:
         raise bad_cursor()
     if channel:
         channel_named(channel)
     page = queries.session_page(
-        queries.SessionFilter(status=state, channel=channel or "", unread=unread, user_id=user_id or "", agent=agent or ""),
+        queries.SessionFilter(
+            status=status,
+            unread=unread,
+            channel=channel or "",
+            user_id=user_id or "",
+            agent=agent or "",
+            project=project or "",
+            model=model or "",
+            trigger=trigger or "",
+            has_errors=has_errors,
+            cost_min=cost_min,
+            cost_max=cost_max,
+            since=since,
+            until=until,
+            tag=tag or "",
+            text=text or "",
+            sort=sort,
+        ),
         viewer=called(request).viewer(),
         after=after or None,
         limit=limit,
     )
-    return json_response(200, {"sessions": [answers.session_row(row) for row in page.rows], "next_cursor": page.next_cursor})
+    rows = [answers.session_row(row) for row in page.rows]
+    return json_response(200, {"sessions": rows, "next_cursor": page.next_cursor, "searched_to": page.searched_to})
 
 
 @router.get("/sessions/{session_id}", auth=reader, tags=["Sessions"], response={200: schema.SessionDetail, **BAD_READ})

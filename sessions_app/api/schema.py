@@ -478,6 +478,9 @@ class SessionDetail(SessionRow):
 class SessionsAnswer(Answer):
     sessions: list[SessionRow]
     next_cursor: str | None = Field(description="For `after`; null on the last page.")
+    searched_to: str | None = Field(
+        description="Where a search for costs, a tag, text or in another order stopped before the end: for `after`, to go on."
+    )
 
 
 class Message(Answer):

@@ -30,16 +30,48 @@ def test_the_list_and_its_filters(api: Api) -> None:
     make_session(key="archived", now=at(3), archived_at=at(4))
     make_session("slack", "unread", user_id="bob", now=at(4), unread_since=at(4), agent="bot")
     assert keys(api.get("/sessions")) == ["unread", "closed", "open"]
-    assert keys(api.get("/sessions", state="all")) == ["unread", "archived", "closed", "open"]
-    assert keys(api.get("/sessions", state="open")) == ["unread", "open"]
-    assert keys(api.get("/sessions", state="closed")) == ["closed"]
-    assert keys(api.get("/sessions", state="archived")) == ["archived"]
+    assert keys(api.get("/sessions", status="all")) == ["unread", "archived", "closed", "open"]
+    assert keys(api.get("/sessions", status="open")) == ["unread", "open"]
+    assert keys(api.get("/sessions", status="closed")) == ["closed"]
+    assert keys(api.get("/sessions", status="archived")) == ["archived"]
     assert keys(api.get("/sessions", channel="slack")) == ["unread", "closed"]
     assert keys(api.get("/sessions", unread="true")) == ["unread"]
     assert keys(api.get("/sessions", unread="false")) == ["closed", "open"]
     assert keys(api.get("/sessions", user_id="bob")) == ["unread"]
-    assert keys(api.get("/sessions", agent="bot", state="all")) == ["unread"]
+    assert keys(api.get("/sessions", agent="bot", status="all")) == ["unread"]
     assert keys(api.get("/sessions", agent="", user_id="nobody")) == []
+
+
+def test_the_other_filters_alone_and_together(api: Api) -> None:
+    make_session("slack", "old", now=at(0), project="/srv/shop", model="gpt-5", tags=["bug"], error_count=2, title="Tax return")
+    make_session("slack", "cron", now=at(1), triggered_by="nightly", cost_usd=Decimal("0.5"), model="gpt-5")
+    make_session("main", "heart", now=at(2), triggered_by="__heartbeat__", created_at=at(days=-2))
+    for query, found in (
+        ({"project": "/srv/shop"}, ["old"]),
+        ({"model": "gpt-5"}, ["cron", "old"]),
+        ({"trigger": "person"}, ["old"]),
+        ({"trigger": "cron"}, ["cron"]),
+        ({"trigger": "cron:nightly"}, ["cron"]),
+        ({"trigger": "cron:other"}, []),
+        ({"trigger": "heartbeat"}, ["heart"]),
+        ({"has_errors": "true"}, ["old"]),
+        ({"has_errors": "false"}, ["heart", "cron"]),
+        ({"cost_min": "0.5"}, ["cron"]),
+        ({"cost_max": "0.499999999"}, ["heart", "old"]),
+        ({"tag": "bug"}, ["old"]),
+        ({"text": "tax"}, ["old"]),
+        ({"since": "2026-09-01"}, ["heart", "cron", "old"]),
+        ({"since": "2026-09-02"}, []),
+        ({"until": "2026-09-01"}, ["heart"]),
+        ({"since": "2026-08-31", "until": "2026-09-01"}, ["heart"]),
+        ({"sort": "cost", "trigger": "cron"}, ["cron"]),
+        ({"sort": "started"}, ["cron", "old", "heart"]),
+        ({"status": "stale"}, ["cron", "old"]),
+        ({"status": "stale", "model": "gpt-5", "tag": "bug"}, ["old"]),
+    ):
+        answer = api.get("/sessions", **query)
+        assert keys(answer) == found, query
+        assert answer.json()["searched_to"] is None
 
 
 def test_pages_neither_repeat_nor_skip(api: Api) -> None:
@@ -60,11 +92,17 @@ def test_pages_neither_repeat_nor_skip(api: Api) -> None:
         ({"limit": "0"}, "limit"),
         ({"limit": "201"}, "limit"),
         ({"limit": "x"}, "limit"),
-        ({"state": "lost"}, "state"),
+        ({"status": "lost"}, "status"),
         ({"unread": "perhaps"}, "unread"),
         ({"after": "nonsense"}, "after"),
         ({"user_id": "\0"}, "user_id"),
         ({"agent": "a" * 256}, "agent"),
+        ({"trigger": "somebody"}, "trigger"),
+        ({"cost_min": "-1"}, "cost_min"),
+        ({"cost_max": "NaN"}, "cost_max"),
+        ({"since": "2026-13-01"}, "since"),
+        ({"until": "0001-01-01"}, "until"),
+        ({"sort": "colour"}, "sort"),
     ],
 )
 def test_a_bad_filter_is_named(api: Api, query: dict[str, str], field: str) -> None:
