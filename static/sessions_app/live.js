@@ -120,5 +120,7 @@
   addEventListener("pageshow", (event) => { if (event.persisted) resume(); });
   document.addEventListener("htmx:afterSettle", () => { if (!timer && !request) plan(wait); });
   document.addEventListener("htmx:historyRestore", () => plan(wait));
+  // what this page did itself shows everywhere on it at once
+  for (const name of ["sessionReadChanged", "sessionArchived", "sessionClosed", "sessionsChanged"]) document.addEventListener(name, () => plan(300));
   plan(EVERY);
 })();

@@ -106,8 +106,7 @@ def test_the_whole_triage_by_keyboard_alone(page: Page, live_server: Any, runs: 
     page.keyboard.type("run 4")
     expect(page.locator(".session-row")).to_have_count(1)
     page.keyboard.press("Escape")
-    page.keyboard.press("Escape")
-    press(page, "j")
+    expect(page.locator("#q")).to_have_value("run 4")
     expect(title(page, 4)).to_be_focused()
     assert page.evaluate("window.here"), "no page was loaded on the way"
 
