@@ -70,6 +70,7 @@ bench: venv
 	$(PY) bench/import_speed.py
 	$(PY) bench/day_rows.py
 	$(PY) bench/transcript.py
+	$(PY) bench/inbox.py
 
 screenshots: venv-dev tools
 	$(PY) -m bench.screenshots docs/pictures
