@@ -66,10 +66,11 @@ test-browser: venv-dev
 test-postgresql: venv-dev
 	TEST_DATABASE=postgresql SKIPPED_LOG=$(SKIPPED) $(PYTEST) -n $(WORKERS_OF_TESTS) -m "not browser"
 
-bench: venv
+bench: venv-dev
 	$(PY) bench/import_speed.py
 	$(PY) bench/day_rows.py
 	$(PY) bench/transcript.py
+	$(PY) -m bench.bulk_actions
 	$(PY) bench/inbox.py
 
 screenshots: venv-dev tools

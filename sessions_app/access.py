@@ -9,7 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404
 
 from sessions_app import queries
-from sessions_app.models import Session
+from sessions_app.models import Session, changes_what_they_see
 
 
 def session_or_404(viewer: User, session_id: uuid.UUID) -> Session:
@@ -22,7 +22,7 @@ def session_or_404(viewer: User, session_id: uuid.UUID) -> Session:
 def may_change(viewer: User, session: Session) -> bool:
     """Tell whether this viewer may archive, rename, close and reopen: the owner, and people with change_session. Costs a query for the
     permission, once per user object."""
-    return session.user_id == viewer.get_username() or viewer.has_perm("sessions_app.change_session")
+    return session.user_id == viewer.get_username() or changes_what_they_see(viewer)
 
 
 def with_may_change(viewer: User, rows: list[Session]) -> list[Session]:

@@ -65,22 +65,25 @@ def sees_everything(viewer: User | None) -> bool:
     return viewer is None or (viewer.is_active and (viewer.is_staff or viewer.has_perm("sessions_app.view_all_sessions")))
 
 
+def changes_what_they_see(viewer: User) -> bool:
+    """Whether this viewer may change every session that they see, not only their own. Costs a query for the permission, once per user object."""
+    return viewer.is_active and viewer.has_perm("sessions_app.change_session")
+
+
 class SessionQuerySet(models.QuerySet["Session"]):
     def visible_to(self, viewer: User | None) -> SessionQuerySet:
         """Keep what this viewer may see: everything, or the sessions under the viewer's own user name. The one place that decides it,
         with its twin for the day rows, DayRowQuerySet.visible_to."""
         if sees_everything(viewer):
             return self
-        own = _own_name(viewer)
+        own = own_name(viewer)
         return self.filter(user_id=own) if own else self.none()
 
     def changeable_by(self, viewer: User) -> SessionQuerySet:
         """Keep what this viewer sees and may archive, close, reopen and tag: their own, and with change_session all that they see.
         Costs a query for the permissions, once per user object."""
         rows = self.visible_to(viewer)
-        if viewer.is_active and viewer.has_perm("sessions_app.change_session"):
-            return rows
-        return rows.filter(user_id=_own_name(viewer))
+        return rows if changes_what_they_see(viewer) else rows.filter(user_id=own_name(viewer))
 
     def open(self) -> SessionQuerySet:
         return self.filter(closed_at=None)
@@ -96,7 +99,7 @@ class SessionQuerySet(models.QuerySet["Session"]):
         return self.with_marks_of(viewer).filter(unread_condition(viewer))
 
 
-def _own_name(viewer: User | None) -> str:
+def own_name(viewer: User | None) -> str:
     """The user_id under which a viewer's own sessions stand; "" for a visitor who is not signed in, or was shut out."""
     return viewer.get_username() if viewer is not None and viewer.is_active else ""
 
@@ -186,7 +189,9 @@ class Session(models.Model):
         ]
         indexes = [
             # the list, newest activity first, of whatever is not rare (see queries.session_list); each turn moves a session in these three
-            models.Index(F("last_message_at").desc(), F("id").desc(), F("group_id"), F("home_id"), F("cost_usd"), name="session_by_activity"),
+            models.Index(
+                F("last_message_at").desc(), F("id").desc(), F("group_id"), F("home_id"), F("cost_usd"), name="session_by_activity"
+            ),
             # what is rare by channel, agent, model, trigger or state
             models.Index(F("group_id"), F("last_message_at").desc(), F("id").desc(), name="session_by_group"),
             # what is rare by user or project, also beside the others
@@ -471,7 +476,9 @@ class Action(models.Model):
     verb = models.CharField(max_length=10)
     value = models.TextField(blank=True, help_text="The summary of a close; the tag of tag and untag.")
     words = models.TextField(blank=True, help_text="What came of it, as it was told to the viewer.")
-    selection = models.JSONField(null=True, editable=False, help_text="The ids that were chosen; null: everything that session_filter matches.")
+    selection = models.JSONField(
+        null=True, editable=False, help_text="The ids that were chosen; null: everything that session_filter matches."
+    )
     session_filter = models.JSONField(null=True, editable=False)
     created_at = models.DateTimeField(help_text="Also the time that it writes: of closing, of archiving, of reading.")
     finished_at = models.DateTimeField(null=True)
@@ -685,7 +692,7 @@ class DayRowQuerySet(models.QuerySet[Any]):
         """Keep the sums of the sessions that this viewer may see; for tables with an owner."""
         if sees_everything(viewer):
             return self
-        own = _own_name(viewer)
+        own = own_name(viewer)
         return self.filter(owner=own) if own else self.none()
 
 

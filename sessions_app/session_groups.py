@@ -267,11 +267,20 @@ def _batches(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
         yield ids[start : start + BATCH]
 
 
+_seen: dict[type[models.Model], dict[int, Any]] = {}  # a key is a digest of the names, so that what was once read of one stays true
+MOST_SEEN = 100_000
+
+
 def _learn(table: type[models.Model], kind: Any, keys: Iterable[int], names: dict[int, Any]) -> None:
+    """Add the names of these keys, as far as the table has them."""
+    seen = _seen.setdefault(table, {})
+    names.update((key, seen[key]) for key in keys if key not in names and key in seen)
     missing = [key for key in keys if key not in names]
+    if len(seen) > MOST_SEEN:
+        seen.clear()
     for start in range(0, len(missing), BATCH):
         for pk, *values in table._default_manager.filter(pk__in=missing[start : start + BATCH]).values_list("pk", *kind._fields):
-            names[pk] = kind(*values)
+            names[pk] = seen[pk] = kind(*values)
 
 
 def _add(table: type[models.Model], key: str, names: tuple[str, ...], sums: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.db import transaction
 
-from sessions_app import queries, services
-from sessions_app.models import Message, ReadMark, ReadWatermark, Session, UsageRecord
+from sessions_app import queries, selections, services
+from sessions_app.models import Action, ActionItem, Message, ReadMark, ReadWatermark, Session, UsageRecord
 from tests.factories import T0, at, make_session, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -129,3 +130,42 @@ def test_one_viewer_in_many_windows(run: Run) -> None:
     assert {result for results in run(*[["read_all", 4]] * 4) for result in results} == {None}
     assert ReadWatermark.objects.get().at == at(3)
     assert ReadMark.objects.filter(viewer=bob).count() == 3
+
+
+@pytest.mark.parametrize("verb", ["archive", "close", "tag", "unread"])
+def test_many_runners_of_one_action_and_of_its_undo_do_its_work_once(run: Run, verb: str) -> None:
+    olga = make_user("olga", permissions=["view_all_sessions", "change_session"])
+    sessions = [make_session(key=f"{number:05}", now=at(number)) for number in range(700)]
+    before = sorted(Session.objects.values_list("pk", "closed_at", "archived_at", "summary"))
+    action = services.start_action(verb, viewer=olga, session_filter={}, tag="x", now=at(1000))
+    results = [result for worker in run(*[["run_action", 2, action.pk, 0]] * 3) for result in worker]
+    assert results == [[700, 700, 0]] * 6
+    assert ActionItem.objects.count() == 700 == len(sessions)
+    assert services.recount(dry_run=True).differences == []
+    services.undo_action(action.pk, viewer=olga, seconds=0, now=at(1001))
+    results = [result for worker in run(*[["run_action", 2, action.pk, 0]] * 3) for result in worker]
+    assert results == [[700, 700, 0]] * 6
+    assert sorted(Session.objects.values_list("pk", "closed_at", "archived_at", "summary")) == before
+    assert not ReadMark.objects.exists() and not Session.objects.exclude(tags=[]).exists()
+    assert services.recount(dry_run=True).differences == []
+
+
+def test_undo_of_a_close_against_agents_who_open_the_same_keys(run: Run) -> None:
+    """Each key ends with one open session, whoever was first; what was not reopened is counted; and the counts of the groups are right."""
+    olga = make_user("olga", permissions=["change_session"])
+    for number in range(300):
+        make_session(key=f"{number:05}", user_id="olga", now=at(number / 10))
+    action = services.start_action("close", viewer=olga, session_filter={}, now=at(1000))
+    services.run_action(action.pk, viewer=olga, source=selections.source_of(action, olga), seconds=60)
+    with transaction.atomic():
+        Action.objects.filter(pk=action.pk).update(undo_began_at=at(1001), is_running=True)
+    (given, of), *_ = [
+        (result[1], result[0]) for result in run(["run_action", 1, action.pk, 0], ["open_and_message", 150], ["open_and_message", 150])[0]
+    ]
+    result = services.run_action(action.pk, viewer=olga)
+    assert (of, result.finished, given + result.left_alone) == (300, True, 300)
+    open_keys = Counter(Session.objects.open().values_list("key", flat=True))
+    assert open_keys == {f"{number:05}": 1 for number in range(300)}
+    assert Session.objects.count() == 300 + result.left_alone
+    assert Message.objects.count() == 300
+    assert services.recount(dry_run=True).differences == []

@@ -21,9 +21,9 @@ django.setup()
 from django.contrib.auth.models import User  # noqa: E402
 from django.db import connection  # noqa: E402
 
-from sessions_app import services  # noqa: E402
+from sessions_app import selections, services  # noqa: E402
 from sessions_app.events import Event, MessageEvent, UsageEvent, tool_result, tool_use  # noqa: E402
-from sessions_app.models import Session  # noqa: E402
+from sessions_app.models import Action, Session  # noqa: E402
 from tests.factories import T0, at  # noqa: E402
 
 
@@ -105,6 +105,28 @@ def read_all(threads: int) -> list[Any]:
             services.mark_read(session, number % 2 == 0, viewer=viewer, now=at(number))
 
     return in_threads(threads, call)
+
+
+def run_action(threads: int, action_id: int, seconds: float) -> list[Any]:
+    """Run one action, or its undo, from several threads at once, a batch or two a call."""
+    viewer = User.objects.get(username="olga")
+
+    def call(number: int) -> Any:
+        action = Action.objects.get(pk=action_id)
+        source = selections.source_of(action, viewer)
+        while not (result := services.run_action(action_id, viewer=viewer, source=source, seconds=seconds, now=at(3000))).finished:
+            pass
+        return [result.done, result.changed, result.left_alone]
+
+    return in_threads(threads, call)
+
+
+def open_and_message(rounds: int) -> list[Any]:
+    """Open the sessions' keys anew and write into them, while others close and reopen: what agents do all the time."""
+    for number in range(rounds):
+        opened = services.open_session("main", f"{number % 150:05}", user_id="olga", now=at(2000 + number / 100))
+        services.save_message(opened.session.id, "user", "hello", now=at(2000 + number / 100))
+    return [rounds]
 
 
 def recount(rounds: int) -> list[Any]:
