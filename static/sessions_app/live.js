@@ -51,7 +51,7 @@
       }
       failures = 0;
       // a slow site is asked less often
-      wait = Math.min(Math.max(EVERY, 10 * (performance.now() - began)), SLOWEST / 2);
+      wait = Math.min(Math.max(EVERY, 4 * (performance.now() - began)), SLOWEST / 2);
     } catch {
       failures += 1;
       wait = Math.min(EVERY * 2 ** failures, SLOWEST);

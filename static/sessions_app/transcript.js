@@ -7,7 +7,6 @@
   // pixels below the scroller's top where reading happens: the sticky toolbar covers 44, the line of a search 36 more
   const lineBelow = () => (document.querySelector(".find-line") ? 96 : 60);
   const MOST_WINDOWS = 6; // kept in the page; what is further away is loaded again when one comes back
-  const TAIL_MS = 5000;
   const AT_END = 120; // pixels from the end within which the reader follows the tail
 
   const byId = (id) => (id ? document.getElementById(id) : null);
@@ -223,12 +222,6 @@
     arrive();
     followSoon();
   });
-
-  // --- the tail of a session that goes on, while somebody looks
-  setInterval(() => {
-    const tail = byId("tail");
-    if (tail?.dataset.tail !== undefined && !document.hidden) htmx.trigger(tail, "tail");
-  }, TAIL_MS);
 
   if (!arrive()) goToHash();
   followSoon();
