@@ -211,12 +211,24 @@ def test_each_view_tells_what_is_unread_in_it(alice: User, bob: User) -> None:
 
 
 def test_beyond_a_number_the_counts_say_at_least(bob: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(view_queries, "UNREAD_LOOKED_AT", 3)
-    for number in range(5):
-        make_session("slack", str(number), triggered_by="nightly", messages=2, now=at(number))
+    made = [make_session("slack", str(number), triggered_by="nightly", messages=2, now=at(number)) for number in range(5)]
     services.save_view("slack", viewer=bob, fields={"channel": "slack"})
-    (link,) = queries.views_for(bob)
-    assert (link.unread, link.is_exact) == (3, False)
+
+    def seen() -> tuple[int, bool]:
+        (link,) = queries.views_for(bob)
+        return link.unread, link.is_exact
+
+    assert seen() == (5, True)
+    monkeypatch.setattr(view_queries, "COUNTED", 3)
+    assert seen() == (3, False)
+    monkeypatch.setattr(view_queries, "LOOKED_AT", 4)
+    for session in made[1:4]:
+        services.mark_read(session.id, viewer=bob, now=at(60))
+    assert seen() == (1, False)  # of the four newest, three were read; the fifth is not looked at
+    services.mark_read(made[0].id, False, viewer=bob, now=at(60))
+    assert seen() == (2, False)
+    services.mark_all_read(bob, now=at(61))
+    assert seen() == (0, True)
 
 
 def test_an_outsider_counts_nothing(charlie: User, operator: User) -> None:

@@ -14,8 +14,8 @@ from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from sessions_app.day_rows import day_of
-from sessions_app.id_sets import id_rows
-from sessions_app.models import Preference, ReadMark, SavedView, Session
+from sessions_app.id_sets import among, id_rows
+from sessions_app.models import Preference, ReadMark, ReadWatermark, SavedView, Session
 from sessions_app.queries.session_filter import SessionFilter, filter_of
 from sessions_app.queries.sessions import matching
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 VIEWS_LISTED = 50
-UNREAD_LOOKED_AT = 1000  # the newest unread sessions, which the views' counts are made of: with more, every count is "at least"
+# The views' counts are made of so many of the newest unread sessions; with more, every count is "at least".
+COUNTED = 1000
+LOOKED_AT = 5000  # to find them, among those that are unread by default and those that the viewer put back to unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +41,18 @@ class ViewLink:
 
 
 def views_for(viewer: User, *, now: datetime | None = None) -> list[ViewLink]:
-    """Return the viewer's own views and then the shared ones, each by its place. Four queries, however many views and sessions there are."""
+    """Return the viewer's own views and then the shared ones, each by its place. Eight queries, however many views and sessions there are."""
     now = now or timezone.now()
     views = list(_visible(viewer).order_by("position", "name", "pk")[:VIEWS_LISTED])
     if not views:
         return []
     views.sort(key=lambda view: view.owner_id != viewer.pk)
     filters = [view_filter(view, now=now) for view in views]
-    ids = _unread_ids(viewer)
-    counts = _counts(filters, ids[:UNREAD_LOOKED_AT], viewer, now)
+    ids, is_exact = _unread_ids(viewer)
+    counts = _counts(filters, ids, viewer, now)
     default = Preference.objects.filter(viewer=viewer).values_list("default_view", flat=True).first()
     return [
-        ViewLink(view, filter, count, len(ids) <= UNREAD_LOOKED_AT, view.owner_id == viewer.pk, view.pk == default)
+        ViewLink(view, filter, count, is_exact, view.owner_id == viewer.pk, view.pk == default)
         for view, filter, count in zip(views, filters, counts, strict=True)
     ]
 
@@ -82,14 +84,21 @@ def _visible(viewer: User) -> QuerySet[SavedView]:
     return SavedView.objects.filter(Q(owner=viewer) | Q(is_shared=True), deleted_at=None)
 
 
-def _unread_ids(viewer: User) -> list[UUID]:
-    """Return the ids of the viewer's newest unread sessions, archived or not, one more than are looked at."""
-    limit = UNREAD_LOOKED_AT + 1
-    since = Session.objects.visible_to(viewer).unread_by(viewer).filter(unread_since__isnull=False).order_by("-unread_since")
-    found = list(since.values_list("pk", flat=True)[:limit])
-    by_hand = ReadMark.objects.filter(viewer=viewer, is_unread=True).values("session")
-    mine = Session.objects.visible_to(viewer).unread_by(viewer).filter(unread_since=None, pk__in=by_hand).order_by("-last_message_at")
-    return found + list(mine.values_list("pk", flat=True)[: limit - len(found)])
+def _unread_ids(viewer: User) -> tuple[list[UUID], bool]:
+    """Return the ids of the viewer's newest unread sessions, archived or not, and whether they are all. Looks at a bounded number of sessions: what
+    is unread by default and was read by this viewer is skipped one by one."""
+    visible = Session.objects.visible_to(viewer)
+    default = visible.filter(unread_since__isnull=False)
+    if (watermark := ReadWatermark.objects.filter(viewer=viewer).values_list("at", flat=True).first()) is not None:
+        default = default.filter(unread_since__gt=watermark)
+    newest = list(default.order_by("-unread_since").values_list("pk", flat=True)[: LOOKED_AT + 1])
+    by_hand = list(
+        ReadMark.objects.filter(viewer=viewer, is_unread=True).order_by("-session").values_list("session", flat=True)[: LOOKED_AT + 1]
+    )
+    looked_at = {*newest[:LOOKED_AT], *by_hand[:LOOKED_AT]}
+    unread = visible.unread_by(viewer).filter(pk__in=among(looked_at))
+    found = list(unread.order_by("-last_message_at").values_list("pk", flat=True)[: COUNTED + 1])
+    return found[:COUNTED], len(found) <= COUNTED and max(len(newest), len(by_hand)) <= LOOKED_AT
 
 
 def _counts(filters: list[SessionFilter], ids: list[UUID], viewer: User, now: datetime) -> list[int]:

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import IntegrityError, OperationalError, transaction
 from django.utils import timezone
 
+from sessions_app import day_rows
 from sessions_app.errors import ActionNotFound, CannotUndo, InvalidAction, SessionNotFound
 from sessions_app.id_sets import IdBatch, among
 from sessions_app.models import Action, ActionItem, ReadWatermark, SavedView, Session, SessionQuerySet, changes_what_they_see
@@ -83,7 +84,7 @@ class Pace:
         """Run the block as one transaction, and learn from how long it took from its first statement to the commit."""
         started: float | None = None
         try:
-            with transaction.atomic():
+            with day_rows.writing():
                 started = perf_counter()  # after BEGIN, which on SQLite waits for the lock
                 yield
         finally:
