@@ -475,7 +475,7 @@ class _Shares:
     PATTERN = (1, 2, 1, 3, 1, 1, 5, 2, 1, 4, 1, 2, 1, 8, 1, 2, 3, 1, 1, 2)  # few are long
 
     def __init__(self, total: int | None, count: int, weights: Sequence[float] | None = None, pattern: Sequence[int] = PATTERN) -> None:
-        self.total, self.pattern = total, pattern
+        self.total, self.count, self.pattern = total, count, pattern
         self.sums = [0.0]
         if weights is not None:
             for weight in reversed(weights):
@@ -493,7 +493,10 @@ class _Shares:
         """Return this place's share; None when there is no total to deal out."""
         if self.total is None:
             return None
-        before, after = (int(self.total * self.up_to(edge) / self.whole) for edge in (place, place + 1))
+        # The last edge is the whole, which a float may miss by a hair.
+        before, after = (
+            self.total if edge == self.count else int(self.total * self.up_to(edge) / self.whole) for edge in (place, place + 1)
+        )
         return after - before
 
 

@@ -120,7 +120,7 @@ LIMITS = {
     "as it is": {},
     "everything is frequent": {"GATHER": 0, "LARGEST_GROUPS": 3},
     "walks are short": {"GATHER": 0, "WALK": 5, "LARGEST_GROUPS": 2},
-    "searches are short": {"GATHER": 0, "WALK": 3, "SCAN_LIMIT": 7},
+    "searches are short": {"GATHER": 0, "DRIVE": 4, "WALK": 3, "SCAN_LIMIT": 7},
 }
 
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 WALK = 3_000  # sessions that a walk looks at before it gives way to a pick
 GATHER = 5_000  # rare enough to look at all of them at once
+DRIVE = 20_000  # the same of a tag, or a range of costs
 LARGEST_GROUPS = 64  # whose newest sessions tell a pick how far back it need not look
 SCAN_LIMIT = 100_000  # sessions that are looked at for what no index knows
 COUNT_SCAN = 10_000  # sessions that are looked at to count what no group knows
@@ -316,6 +317,8 @@ def total(search: Search) -> tuple[int, bool]:
         if search.marks is not None:
             return others + len(_find(search, None, GATHER, there, SCAN_LIMIT).places), True
         return others + _count(_pick(search, None, GATHER)), True
+    if search.searched and (driver := _driver(search)):
+        return others + _count(_drive(search, driver, None, DRIVE)), True
     window = _window(search, None, COUNT_SCAN)
     conditions = [*window.conditions, *_membership(search), search.rows, search.searched]
     return others + _count(_select(_by_activity(search), conditions, COUNT_SCAN + 1)), window.end is None
@@ -498,6 +501,9 @@ def _find(search: Search, after: Place | None, limit: int, there: Known, steps: 
 def _find_searched(search: Search, after: Place | None, limit: int, there: Known, steps: int = SCAN_LIMIT) -> Found:
     if there.sessions <= GATHER:
         return Found(_read(_pick(search, after, limit)))
+    found = _read(_walk(search, after, limit, WALK))
+    if len(found) >= limit:
+        return Found(found)
     if driver := _driver(search):
         return Found(_read(_drive(search, driver, after, limit)))
     window = _window(search, after, steps)
@@ -515,11 +521,11 @@ class _Window:
 
 def _window(search: Search, after: Place | None, steps: int) -> _Window:
     """Costs a query."""
-    conditions = [_bounds(search, after)]
     end = _end_of_walk(search, after, steps)
-    if end is not None:
-        conditions.append(sql("s.last_message_at >= ? AND (s.last_message_at > ? OR s.id >= ?)", time(end[0]), time(end[0]), key(end[1])))
-    return _Window(conditions, end)
+    if end is None:
+        return _Window([_bounds(search, after)], None)
+    at = time(end[0])
+    return _Window([_bounds(search, after, since=sql("?", at)), sql("(s.last_message_at > ? OR s.id >= ?)", at, key(end[1]))], end)
 
 
 def _by_activity(search: Search) -> Sql:
@@ -592,7 +598,7 @@ def _walk(search: Search, after: Place | None, limit: int, steps: int) -> Sql:
         f"(SELECT s.last_message_at FROM {through('session_by_activity')} ? ORDER BY s.last_message_at DESC LIMIT 1 OFFSET {int(steps)})",
         _where([_bounds(search, after)]),
     )
-    conditions = [_bounds(search, after), sql("s.last_message_at >= COALESCE(?, ?)", end, time(EVER)), *_membership(search)]
+    conditions = [_bounds(search, after, since=_no_earlier(search, end)), *_membership(search)]
     return _select(_by_activity(search), [*conditions, search.rows, search.searched], limit)
 
 
@@ -634,7 +640,8 @@ def _pick(search: Search, after: Place | None, limit: int, there: Known | None =
     index = "session_by_home" if search.homes else "session_by_group"
     match = Sql("s.group_id = p.group_id" + (" AND s.home_id = p.home_id" if search.homes else ""))
     mark = _mark_join(search)
-    conditions = [match, _bounds(search, after), search.rows, search.searched]
+    rest = [search.rows, search.searched]
+    conditions = [match, _bounds(search, after), *rest]
     places = _places(search)
     if there is not None and there.sessions > GATHER and not search.searched:
         # The page ends no earlier than the 51st of any one group: of the largest ones, the latest of these times.
@@ -645,7 +652,7 @@ def _pick(search: Search, after: Place | None, limit: int, there: Known | None =
             _where(conditions),
         )
         end = sql("SELECT MAX((?)) AS at FROM (?) AS p", nth, largest)
-        conditions.append(sql("s.last_message_at >= COALESCE((SELECT at FROM ended), ?)", time(EVER)))
+        conditions = [match, _bounds(search, after, since=_no_earlier(search, Sql("(SELECT at FROM ended)"))), *rest]
         head = sql("WITH places AS MATERIALIZED (?), ended AS MATERIALIZED (?) ", places, end)
     else:
         head = sql("WITH places AS MATERIALIZED (?) ", places)
@@ -671,14 +678,14 @@ def _from_marks(search: Search, which: Sql, after: Place | None, limit: int) -> 
 def _driver(search: Search) -> Sql:
     """Return the source of the sessions that a tag or a range of costs leads to, where these are few. Costs a query each."""
     if search.tag:
-        few = sql(f"SELECT COUNT(*) FROM (SELECT 1 FROM {TAG} t WHERE t.tag = ? LIMIT {GATHER + 1}) AS t", search.tag)
-        if _fetch(few)[0][0] <= GATHER:
+        few = sql(f"SELECT COUNT(*) FROM (SELECT 1 FROM {TAG} t WHERE t.tag = ? LIMIT {DRIVE + 1}) AS t", search.tag)
+        if _fetch(few)[0][0] <= DRIVE:
             join = "CROSS JOIN" if connection.vendor == "sqlite" else "JOIN"
             return sql(f"(SELECT t.session_id FROM {TAG} t WHERE t.tag = ?) AS t {join} {SESSION} s ON s.id = t.session_id", search.tag)
     if search.cost:
         index = through("session_by_cost")
-        few = sql(f"SELECT COUNT(*) FROM (SELECT 1 FROM {index} WHERE ? LIMIT {GATHER + 1}) AS t", search.cost)
-        if _fetch(few)[0][0] <= GATHER:
+        few = sql(f"SELECT COUNT(*) FROM (SELECT 1 FROM {index} WHERE ? LIMIT {DRIVE + 1}) AS t", search.cost)
+        if _fetch(few)[0][0] <= DRIVE:
             return Sql(index)
     return NOTHING
 
@@ -692,13 +699,14 @@ def _still_going_on(search: Search, until: datetime, after: Place | None, limit:
     """Find what ended at `until` or later and began before it. A session that ran for less than 2^k hours ended less than 2^k hours after: of the many short
     ones, the few of an hour are looked at, and more hours only of those that ran so long."""
     ends = [(span, _later(until, (1 << span) * SPAN_UNIT)) for span in range(SPANS + 1)]
-    begun = sql("s.created_at < ? AND s.last_message_at >= ?", time(until), time(until))
-    common = [begun, _bounds(search, after), *_membership(search), search.rows, search.searched]
+    search = replace(search, since=until if search.since is None else max(search.since, until))
+    within = replace(search, before=ends[0][1] if search.before is None else min(search.before, ends[0][1]))
+    common = [sql("s.created_at < ?", time(until)), *_membership(search), search.rows, search.searched]
     mark = _mark_join(search)
     short = sql(
         f"SELECT s.id, s.last_message_at FROM {through('session_by_activity')} ? ?",
         mark,
-        _where([Sql("s.span = 0"), sql("s.last_message_at < ?", time(ends[0][1])), *common]),
+        _where([Sql("s.span = 0"), _bounds(within, after), *common]),
     )
     if connection.vendor == "postgresql":
         windows = sql(
@@ -713,7 +721,7 @@ def _still_going_on(search: Search, until: datetime, after: Place | None, limit:
         f"SELECT s.id, s.last_message_at FROM ? CROSS JOIN {through('session_long')} ? ?",
         windows,
         mark,
-        _where([Sql("s.span = w.span AND s.span > 0 AND s.last_message_at < w.ends"), *common]),
+        _where([Sql("s.span = w.span AND s.span > 0 AND s.last_message_at < w.ends"), _bounds(search, after), *common]),
     )
     return sql(
         f"SELECT id, last_message_at FROM (? UNION ALL ?) AS f ORDER BY last_message_at DESC, id DESC LIMIT {int(limit)}", short, long
@@ -736,17 +744,24 @@ def _mark_join(search: Search) -> Sql:
     return sql(f"LEFT JOIN {MARK} m ON m.session_id = s.id AND m.viewer_id = ?", search.marks.viewer_id)
 
 
-def _bounds(search: Search, after: Place | None) -> Sql:
-    """The times between which the list is read."""
+def _bounds(search: Search, after: Place | None, *, since: Sql = NOTHING) -> Sql:
+    """The times between which the list is read. since: a lower bound instead of the search's own. One of each kind: SQLite takes only one to its index."""
     conditions = []
-    if search.since is not None:
+    if since:
+        conditions.append(sql("s.last_message_at >= ?", since))
+    elif search.since is not None:
         conditions.append(sql("s.last_message_at >= ?", time(search.since)))
-    if search.before is not None:
-        conditions.append(sql("s.last_message_at < ?", time(search.before)))
-    if after is not None:
+    if after is not None and (search.before is None or after[0] < search.before):
         at, pk = time(after[0]), key(after[1])
         conditions.append(sql("s.last_message_at <= ? AND (s.last_message_at < ? OR s.id < ?)", at, at, pk))
+    elif search.before is not None:
+        conditions.append(sql("s.last_message_at < ?", time(search.before)))
     return all_of(conditions)
+
+
+def _no_earlier(search: Search, end: Sql) -> Sql:
+    """Return the time before which need not be read: `end`, where there is one."""
+    return sql("COALESCE(?, ?)", end, time(EVER if search.since is None else search.since))
 
 
 def _where(conditions: Sequence[Sql]) -> Sql:
