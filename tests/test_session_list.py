@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import threading
 from collections.abc import Iterator
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from sessions_app import queries
-from sessions_app.models import ReadMark, ReadWatermark, Session
+from sessions_app import day_rows, queries, services, session_groups
+from sessions_app.day_rows import day_start
+from sessions_app.errors import SessionAlreadyOpen
+from sessions_app.events import tool_result
+from sessions_app.models import ReadMark, ReadWatermark, Session, SessionCount, SessionGroup, SessionHome, SessionTag
 from sessions_app.queries import SessionFilter, session_list
 from sessions_app.queries.sessions import SORT_COLUMNS, matching
 from tests.factories import T0, at, change_rows, make_session, make_user
@@ -38,7 +46,9 @@ def store(count: int, *, seed: int = 1, days: int = 20) -> list[Session]:
     for number in range(count):
         started = T0 + timedelta(minutes=rng.randrange(days * 24 * 4) * 15)
         ran = rng.choice([timedelta(0), timedelta(minutes=30), timedelta(hours=5), timedelta(days=2), timedelta(days=9)])
-        session = make_session(rng.choice(CHANNELS), str(number), user_id=rng.choice(USERS), triggered_by=rng.choice(TRIGGERS), now=started)
+        session = make_session(
+            rng.choice(CHANNELS), f"{seed}.{number}", user_id=rng.choice(USERS), triggered_by=rng.choice(TRIGGERS), now=started
+        )
         made.append(session)
         ended = started + ran
         state = rng.choice(["open", "open", "closed", "archived"])
@@ -131,7 +141,11 @@ def test_any_filter_finds_what_its_plain_condition_finds_page_after_page(
     for name, value in limits.items():
         monkeypatch.setattr(session_list, name, value)
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=settings().max_examples * 2, phases=[Phase.explicit, Phase.generate])
+    @settings(
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+        max_examples=settings().max_examples * 2,
+        phases=[Phase.explicit, Phase.generate],
+    )
     @given(FILTERS, st.sampled_from(sorted(viewers)), st.integers(1, 20))
     def check(filter: SessionFilter, who: str, limit: int) -> None:
         viewer = viewers[who]
@@ -153,3 +167,266 @@ def test_any_filter_finds_what_its_plain_condition_finds_page_after_page(
         assert sorted(ids) == sorted(wanted)
 
     check()
+
+
+# --- each filter by hand ------------------------------------------------------------------------------------------------------------------
+
+
+def titles(viewer: User | None = None, **wanted: Any) -> list[str]:
+    rows = queries.session_page(SessionFilter(**{"status": "all", **wanted}), viewer=viewer, now=NOW).rows
+    return [row.key for row in rows]
+
+
+def test_dates_find_what_overlaps_them_to_the_moment() -> None:
+    def ran(key: str, began: str, ended: str) -> None:
+        change_rows(
+            Session.objects.filter(pk=make_session(key=key).pk),
+            created_at=datetime.fromisoformat(f"2026-09-{began}+00:00"),
+            last_message_at=datetime.fromisoformat(f"2026-09-{ended}+00:00"),
+        )
+
+    ran("before", "06T10:00", "06T23:59:59.999999")
+    ran("to the first moment", "01T10:00", "07T00:00")
+    ran("within", "07T10:00", "07T10:00:05")
+    ran("from the last moment", "07T23:59:59.999999", "08T00:30")
+    ran("all week", "01T00:00", "13T00:00")
+    ran("after", "08T00:00", "08T00:00")
+    tuesday = ["all week", "from the last moment", "within", "to the first moment"]
+    assert titles(since=date(2026, 9, 7), until=date(2026, 9, 8)) == tuesday
+    assert titles(since=date(2026, 9, 7)) == ["all week", "from the last moment", "after", "within", "to the first moment"]
+    assert titles(until=date(2026, 9, 7)) == ["all week", "to the first moment", "before"]
+    assert titles(since=date(2026, 9, 8), until=date(2026, 9, 7)) == ["all week"]  # nonsense, and still what was going on around it
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kathmandu", "America/New_York", "Pacific/Apia"])
+def test_dates_are_days_of_the_business_time_zone(zone: str, settings: Any) -> None:
+    settings.TIME_ZONE = zone
+    midnight = day_start(date(2026, 9, 7))
+    for key, moment in (("last of the day before", midnight - timedelta(microseconds=1)), ("first of the day", midnight)):
+        change_rows(Session.objects.filter(pk=make_session(key=key).pk), created_at=moment, last_message_at=moment)
+    assert titles(since=date(2026, 9, 7), until=date(2026, 9, 8)) == ["first of the day"]
+    assert titles(since=date(2026, 9, 6), until=date(2026, 9, 7)) == ["last of the day before"]
+
+
+def test_stale_is_open_and_idle_for_its_channels_gap() -> None:
+    gap = timedelta(minutes=360)
+    for key, idle in (("just now stale", gap), ("not yet", gap - timedelta(microseconds=1)), ("long ago", 9 * gap)):
+        make_session("slack", key, now=NOW - idle)
+    make_session("slack", "closed", now=NOW - 9 * gap, closed_at=NOW)
+    make_session("slack", "archived", now=NOW - 9 * gap, archived_at=NOW)
+    make_session("main", "explicit", now=NOW - 9 * gap)
+    assert titles(status="stale") == ["just now stale", "long ago"]
+    assert queries.session_total(SessionFilter(status="stale"), viewer=None, now=NOW) == queries.Total(2, is_exact=True)
+
+
+def test_a_search_that_is_too_wide_says_how_far_back_it_looked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_list, "GATHER", 0)
+    monkeypatch.setattr(session_list, "WALK", 1)
+    monkeypatch.setattr(session_list, "SCAN_LIMIT", 3)
+    for number in range(8):
+        make_session(key=str(number), now=at(number), title="needle" if number in (1, 6) else "hay")
+    filter = SessionFilter(text="needle")
+    first = queries.session_page(filter, viewer=None, now=NOW)
+    assert ([row.key for row in first.rows], first.next_cursor) == (["6"], None)
+    assert first.searched_to is not None
+    second = queries.session_page(filter, viewer=None, after=first.searched_to, now=NOW)
+    assert [row.key for row in second.rows] == ["1"]
+    dearest = queries.session_page(SessionFilter(sort="messages"), viewer=None, limit=2, now=NOW)
+    assert len(dearest.rows) == 2
+    assert dearest.next_cursor
+
+
+def test_a_cursor_of_another_kind_of_sort_or_a_broken_one_begins_at_the_start() -> None:
+    store(12)
+    for sort in queries.SORTS:
+        whole = [row.pk for row in queries.session_page(SessionFilter(status="all", sort=sort), viewer=None, now=NOW).rows]
+        for other in queries.SORTS:
+            page = queries.session_page(SessionFilter(status="all", sort=other), viewer=None, limit=5, now=NOW)
+            found = queries.session_page(SessionFilter(status="all", sort=sort), viewer=None, after=page.next_cursor, now=NOW)
+            is_alike = {sort, other} <= {"started", "activity"} or {sort, other} <= {"cost", "messages"}
+            assert is_alike or [row.pk for row in found.rows] == whole
+        broken = queries.session_page(SessionFilter(status="all", sort=sort), viewer=None, after="nonsense", now=NOW)
+        assert [row.pk for row in broken.rows] == whole
+
+
+# --- counts -------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_facets_count_what_choosing_them_would_find(viewers: dict[str, User | None]) -> None:
+    for who in ("system", "staff", "alice"):
+        viewer = viewers[who]
+        for filter in (
+            SessionFilter(),
+            SessionFilter(status="all"),
+            SessionFilter(status="closed", channel="main"),
+            SessionFilter(user_id="alice"),
+        ):
+            for name, facets in queries.session_facets(filter, viewer=viewer, now=NOW).items():
+                column = {"user": "user_id"}.get(name, name)
+                for facet in facets:
+                    if facet.count is None:
+                        continue
+                    value: Any = {"unread": True, "read": False}[facet.value] if name == "read" else facet.value
+                    chosen = replace(filter, **{"unread" if name == "read" else column: value})
+                    assert facet.count == matching(chosen, viewer=viewer, now=NOW).count(), (who, filter, name, facet)
+
+
+def test_the_rail_counts_what_its_links_show(viewers: dict[str, User | None]) -> None:
+    for who, viewer in viewers.items():
+        rail = queries.rail_counts(viewer)
+        for status, count in (
+            ("inbox", rail.inbox),
+            ("all", rail.all),
+            ("open", rail.open),
+            ("closed", rail.closed),
+            ("archived", rail.archived),
+        ):
+            assert count == len(expected(SessionFilter(status=status), viewer)), (who, status)
+        assert rail.unread == len(expected(SessionFilter(unread=True), viewer)) == queries.unread_count(viewer), who
+        assert {channel.pk: count for channel, count in rail.channels if count} == {
+            slug: count for slug in CHANNELS if (count := len(expected(SessionFilter(channel=slug), viewer)))
+        }
+
+
+def test_the_number_of_queries_does_not_grow_with_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    viewer = make_user("staff", staff=True)
+    filters = [
+        SessionFilter(),
+        SessionFilter(status="stale"),
+        SessionFilter(unread=True, channel="slack"),
+        SessionFilter(user_id="alice", model="gpt-5-mini"),
+        SessionFilter(since=date(2026, 9, 5), until=date(2026, 9, 13)),
+        SessionFilter(sort="cost", tag="red"),
+    ]
+
+    def asked() -> list[int]:
+        counts = []
+        for filter in filters:
+            for read in (queries.session_page, queries.session_total, queries.session_facets):
+                with CaptureQueriesContext(connection) as captured:
+                    read(filter, viewer=User.objects.get(pk=viewer.pk), now=NOW)  # type: ignore[operator]
+                counts.append(len(captured))
+        with CaptureQueriesContext(connection) as captured:
+            queries.rail_counts(User.objects.get(pk=viewer.pk))
+        return [*counts, len(captured)]
+
+    store(40)
+    before = asked()
+    store(40, seed=2)
+    assert asked() == before
+    assert max(before) <= 8
+
+
+# --- the groups follow whatever is done ---------------------------------------------------------------------------------------------------
+
+
+def test_the_counts_are_right_after_whatever_the_services_did() -> None:
+    rng = random.Random(3)
+    viewer = make_user("staff", staff=True)
+    ids: list[Any] = []
+    for number in range(150):
+        now = at(number * 10)
+        if not ids or rng.random() < 0.25:
+            opened = services.open_session(
+                rng.choice(CHANNELS), rng.choice("abc"), user_id=rng.choice(USERS), triggered_by=rng.choice(TRIGGERS), now=now
+            )
+            ids.append(opened.session.pk)
+        session = rng.choice(ids)
+        action = rng.randrange(9)
+        with contextlib.suppress(SessionAlreadyOpen):
+            if action == 0:
+                services.save_message(session, "assistant", "x", agent=rng.choice(["", "bot"]), now=now)
+            elif action == 1:
+                services.record_usage(session, model=rng.choice(MODELS[:3]), input_tokens=1, output_tokens=1, now=now)
+            elif action == 2:
+                services.close_session(session, "done", now=now)
+            elif action == 3:
+                services.reopen_session(session, now=now)
+            elif action == 4:
+                services.archive_session(session, rng.random() < 0.5, now=now)
+            elif action == 5:
+                services.mark_read(session, rng.random() < 0.5, viewer=rng.choice([None, viewer]), now=now)
+            elif action == 6:
+                services.touch_session(session, now=now)
+            elif action == 7:
+                services.store_events(session, [tool_result("c", "x", is_error=rng.random() < 0.5, timestamp=now)], now=now)
+            else:
+                services.set_tags(session, rng.sample(TAGS, 2), now=now)
+        if number % 50 == 0:
+            services.close_stale_sessions(now=now + timedelta(days=1))
+            ids = list(Session.objects.values_list("pk", flat=True))
+    assert services.recount(dry_run=True).differences == []
+    assert Session.objects.filter(group_id=0).count() == Session.objects.filter(home_id=0).count() == 0
+
+
+def test_a_refused_change_moves_nothing() -> None:
+    first = make_session(key="k")
+    services.close_session(first.pk)
+    make_session(key="k")
+    with pytest.raises(SessionAlreadyOpen):
+        services.reopen_session(first.pk)
+    with pytest.raises(SessionAlreadyOpen):
+        services.create_session("main", "k", user_id="alice")
+    with contextlib.suppress(ZeroDivisionError), day_rows.writing():
+        services.archive_session(first.pk)
+        raise ZeroDivisionError
+    assert services.recount(dry_run=True).differences == []
+    assert queries.rail_counts(None).archived == 0
+
+
+def test_recount_mends_places_counts_and_tags() -> None:
+    made = store(12)
+    services.recount()  # what the sessions say of messages that they do not have
+    before = sorted(SessionCount.objects.filter(sessions__gt=0).values_list("home_id", "group_id", "sessions"))
+    Session.objects.filter(pk=made[0].pk).update(group_id=5, span=9)
+    SessionGroup.objects.order_by("-sessions").first().delete()  # type: ignore[union-attr]
+    SessionHome.objects.update(in_inbox=77)
+    SessionTag.objects.all().delete()
+    assert services.recount(dry_run=True).total >= 4
+    assert services.recount().total >= 4
+    assert services.recount().differences == []
+    assert sorted(SessionCount.objects.filter(sessions__gt=0).values_list("home_id", "group_id", "sessions")) == before
+
+
+def test_the_migration_places_what_is_there() -> None:
+    store(12)
+    services.recount()  # what the sessions say of messages that they do not have
+    tables = (SessionGroup, SessionHome, SessionCount, SessionTag)
+    for table in tables:
+        table._default_manager.all().delete()
+    Session.objects.update(group_id=0, home_id=0, span=0)
+    session_groups.place_everything()
+    assert services.recount(dry_run=True).differences == []
+    assert queries.rail_counts(None).all == 12
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writers_of_the_same_groups_at_once_neither_wait_for_each_other_for_ever_nor_lose_a_count() -> None:
+    ids = [make_session(key=str(number)).pk for number in range(12)]
+    errors: list[BaseException] = []
+
+    def work(seed: int) -> None:
+        rng = random.Random(seed)
+        try:
+            for _ in range(12):
+                session = rng.choice(ids)
+                rng.choice(
+                    [
+                        lambda: services.archive_session(session, rng.random() < 0.5),  # noqa: B023
+                        lambda: services.save_message(session, "user", "x"),  # noqa: B023
+                        lambda: services.close_session(session),  # noqa: B023
+                        lambda: services.mark_read(session, rng.random() < 0.5),  # noqa: B023
+                    ]
+                )()
+        except BaseException as error:  # noqa: BLE001  # told to the test below
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert services.recount(dry_run=True).differences == []

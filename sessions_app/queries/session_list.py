@@ -315,7 +315,7 @@ def total(search: Search) -> tuple[int, bool]:
         search = replace(search, before=search.begun_before, begun_before=None)
     if there.sessions <= GATHER:
         if search.marks is not None:
-            return others + len(_find(search, None, GATHER, there, SCAN_LIMIT).places), True
+            return others + len(_find(search, None, GATHER, there).places), True
         return others + _count(_pick(search, None, GATHER)), True
     if search.searched and (driver := _driver(search)):
         return others + _count(_drive(search, driver, None, DRIVE)), True
@@ -469,7 +469,7 @@ class Found:
     searched_to: Place | None = None
 
 
-def find(search: Search, after: Place | None, limit: int, *, there: Known | None = None, steps: int = SCAN_LIMIT) -> Found:
+def find(search: Search, after: Place | None, limit: int, *, there: Known | None = None) -> Found:
     """Return the newest `limit` matches after a place, newest activity first, ties by id."""
     there = there or known(search)
     if not there.sessions:
@@ -484,13 +484,13 @@ def find(search: Search, after: Place | None, limit: int, *, there: Known | None
         if len(found) >= limit:
             return Found(found)
         search = replace(search, before=until, begun_before=None)
-    rest = _find(search, after, limit - len(found), there, steps)
+    rest = _find(search, after, limit - len(found), there)
     return Found(found + rest.places, rest.searched_to)
 
 
-def _find(search: Search, after: Place | None, limit: int, there: Known, steps: int) -> Found:
+def _find(search: Search, after: Place | None, limit: int, there: Known) -> Found:
     if search.searched:
-        return _find_searched(search, after, limit, there, steps)
+        return _find_searched(search, after, limit, there)
     if there.sessions > GATHER:
         found = _read(_walk(search, after, limit, WALK))
         if len(found) >= limit:
@@ -498,7 +498,7 @@ def _find(search: Search, after: Place | None, limit: int, there: Known, steps: 
     return Found(_merged([_read(one) for one in _picks(search, after, limit, there)], limit))
 
 
-def _find_searched(search: Search, after: Place | None, limit: int, there: Known, steps: int = SCAN_LIMIT) -> Found:
+def _find_searched(search: Search, after: Place | None, limit: int, there: Known) -> Found:
     if there.sessions <= GATHER:
         return Found(_read(_pick(search, after, limit)))
     found = _read(_walk(search, after, limit, WALK))
@@ -506,7 +506,7 @@ def _find_searched(search: Search, after: Place | None, limit: int, there: Known
         return Found(found)
     if driver := _driver(search):
         return Found(_read(_drive(search, driver, after, limit)))
-    window = _window(search, after, steps)
+    window = _window(search, after, SCAN_LIMIT)
     found = _read(_select(_by_activity(search), [*window.conditions, *_membership(search), search.rows, search.searched], limit))
     return Found(found, window.end if len(found) < limit else None)
 

@@ -79,7 +79,7 @@ def session_page(
     filter: SessionFilter, *, viewer: User | None, after: str | None = None, limit: int = 50, now: datetime | None = None
 ) -> SessionPage:
     """Return one page of the list by keyset: ties by id, so that pages neither repeat nor skip a row. after: a page's next_cursor, or its
-    searched_to. A cursor of another sort, or a broken one, reads as from the start. How it is found: see session_list."""
+    searched_to. A broken cursor, or a time where the sort is by a number, reads as from the start. How it is found: see session_list."""
     if limit <= 0:
         return SessionPage([], None)
     search = session_list.search_of(filter, viewer, now or timezone.now())
