@@ -42,6 +42,10 @@ from sessions_app.models import (
     Receipt,
     SavedView,
     Session,
+    SessionCount,
+    SessionGroup,
+    SessionHome,
+    SessionTag,
     StoreFact,
     ToolDay,
     ToolDayByName,
@@ -352,6 +356,43 @@ class StoreFactAdmin(ReadOnlyAdmin):
     """The time zone among them: `manage.py recount --time-zone` changes it together with the days."""
 
     list_display = ["name", "value"]
+
+
+# --- what the list counts by ------------------------------------------------------------------------------------------------------------
+
+
+@admin.register(SessionGroup)
+class SessionGroupAdmin(ReadOnlyAdmin):
+    list_display = ["id", "channel", "agent", "model", "triggered_by", "state", "is_unread", "has_errors", "sessions"]
+    list_filter = ["state"]
+    ordering = ["id"]
+    sortable_by = ()
+
+
+@admin.register(SessionHome)
+class SessionHomeAdmin(ReadOnlyAdmin):
+    list_display = ["id", "user_id", "project", "sessions", "in_inbox"]
+    search_fields = ["user_id"]  # switches the search field on
+    search_help_text = "A user name as the agent wrote it, whole."
+    ordering = ["id"]
+    sortable_by = ()
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
+        return (queryset.filter(user_id=search_term.strip()) if search_term.strip() else queryset), False
+
+
+@admin.register(SessionCount)
+class SessionCountAdmin(ReadOnlyAdmin):
+    list_display = ["id", "home_id", "group_id", "sessions"]
+    ordering = ["-id"]
+    sortable_by = ()
+
+
+@admin.register(SessionTag)
+class SessionTagAdmin(OfASession):
+    list_display = ["id", "of_session", "tag"]
+    ordering = ["-id"]
+    sortable_by = ()
 
 
 # --- what people did, and how they want it ---------------------------------------------------------------------------------------------

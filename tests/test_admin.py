@@ -59,6 +59,7 @@ def session() -> Session:
     services.act("read", viewer=make_user("alice"), session_ids=[made.id], now=at(2))
     view = services.save_view("mine", viewer=reader, fields={"tag": "x"})
     services.set_default_view(view.pk, viewer=reader)
+    services.set_tags(made.id, ["looked at"])
     services.create_token("ci", scope="write")
     Receipt.objects.create(source="s", event_id="e", fingerprint=1, status=201, received_at=T0)
     TraceSession.objects.create(source="s", trace_id="t", session=made, seen_at=T0)

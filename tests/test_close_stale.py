@@ -136,17 +136,16 @@ def test_an_unknown_channel_lists_the_known() -> None:
 
 SLOW = """
 import time
+from contextlib import contextmanager
 from sessions_app.services import maintenance
 maintenance.BATCH = 1
-atomic = maintenance.transaction.atomic
-class Slow:
-    def __enter__(self):
-        self.inner = atomic(); self.inner.__enter__()
-    def __exit__(self, *problem):
-        self.inner.__exit__(*problem); print("batch", flush=True); time.sleep(0.4)
-class Transactions:
-    atomic = Slow
-maintenance.transaction = Transactions
+writing = maintenance.day_rows.writing
+@contextmanager
+def slow():
+    with writing() as tally:
+        yield tally
+    print("batch", flush=True); time.sleep(0.4)
+maintenance.day_rows.writing = slow
 from django.core.management import call_command
 call_command("close_stale_sessions", channel="telegram", older_than=5, json=True)
 """
