@@ -84,7 +84,7 @@ requirements: venv-dev
 
 # What can be built again. Never the data.
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results screenshots
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The virtual environment: made when it is missing or broken, filled when a requirements file changed.

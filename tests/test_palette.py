@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from sessions_app import queries
+from sessions_app import queries, services
 from sessions_app.models import Preference
 from tests.factories import at, make_session
 
@@ -61,6 +61,19 @@ def test_a_session_by_title_key_or_id_and_nobody_elses(cast: SimpleNamespace) ->
     for words in ("quarterly NUM", "thread-9", str(session.pk)):
         for user, sees in ((cast.alice, True), (cast.bob, True), (cast.charlie, False)):
             assert (f"/sessions/{session.pk}/" in found(user, words)) is sees, (words, user)
+
+
+def test_a_saved_view_by_its_name(cast: SimpleNamespace) -> None:
+    services.save_view("Failed overnight", viewer=cast.alice, fields={"has_errors": True})
+    assert "errors=1" in found(cast.alice, "overnight")
+    assert "Failed overnight" not in found(cast.bob, "overnight")
+
+
+def test_the_sessions_whose_title_is_meant_come_first(alice: Any) -> None:
+    meant = make_session(key="a", title="Renew the certificates", now=at(0))
+    other = make_session(key="b", title="Fix the prerendering", now=at(10))
+    content = found(alice, "re")
+    assert content.index(str(meant.pk)) < content.index(str(other.pk))
 
 
 def test_only_staff_is_led_to_the_admin(alice: Any) -> None:

@@ -74,7 +74,7 @@ def test_default_view_and_the_way_to_the_whole_inbox(alices: Client, cast: Simpl
     alices.post(f"{reverse('sessions:view_default', args=[view.pk])}?agent=bot", {"default": "1"})
     assert alices.get(LIST).headers["Location"] == f"{LIST}?agent=bot"
     assert alices.get(f"{LIST}?status=inbox").status_code == 200
-    assert 'href="/sessions/?status=inbox" title="Inbox"' in alices.get(f"{LIST}?agent=bot").content.decode()
+    assert 'href="/sessions/?status=inbox" title="Inbox (g i)"' in alices.get(f"{LIST}?agent=bot").content.decode()
     # an action on the whole inbox comes back to it, not to the default view
     (session,) = alices.get(f"{LIST}?status=inbox").context["rows"]
     response = alices.post(f"{reverse('sessions:archive', args=[session[1].pk])}?status=inbox", {"archived": "1"})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -16,7 +18,7 @@ from sessions_app import queries
 from sessions_app.forms import STATUS_WORDS
 from sessions_app.htmx import SignedInRequest, render_fragment, wants_fragment
 from sessions_app.models import Session
-from sessions_app.templatetags.sessionsite import ago_text
+from sessions_app.templatetags.sessionsite import CHANNEL_ICONS, ago_text
 from sessions_app.views.page import rail_context, render_page
 
 MAX_SESSIONS = 8
@@ -68,7 +70,7 @@ def _matches(words: str, text: str) -> bool:
     return all(any(part.startswith(word) for part in parts) for word in words.casefold().replace("-", " ").replace(":", " ").split())
 
 
-def _places(request: SignedInRequest, rail: dict[str, object]) -> Iterator[Choice]:
+def _places(request: SignedInRequest, rail: dict[str, Any]) -> Iterator[Choice]:
     """Yield what the rail leads to and the filters that need no value. The rail's own reads, no more."""
     base = reverse("sessions:list")
     keys = {"inbox": "g i", "all": "g a"}
@@ -88,10 +90,12 @@ def _places(request: SignedInRequest, rail: dict[str, object]) -> Iterator[Choic
         ("Dearest first", "sort=cost"),
     ):
         yield Choice("Filter", title, f"{base}?{query}", "list-filter")
-    for link in rail.get("views") or []:  # type: ignore[attr-defined]
+    for link in rail["views"]:
         yield Choice("View", link.view.name, f"{base}?{link.query}" if link.query else f"{base}?status=inbox", "bookmark")
-    for channel, _ in rail["rail"].channels:  # type: ignore[attr-defined]
-        yield Choice("Channel", channel.label, f"{base}?{urlencode({'channel': channel.pk})}", "message-square")
+    for channel, _ in rail["rail"].channels:
+        yield Choice(
+            "Channel", channel.label, f"{base}?{urlencode({'channel': channel.pk})}", CHANNEL_ICONS.get(channel.pk, "message-circle")
+        )
 
 
 def _is_id(words: str) -> bool:
@@ -112,9 +116,11 @@ def _sessions(request: SignedInRequest, words: str) -> tuple[list[Choice], bool]
         found = queries.get_session(words, viewer=request.user)
         return ([_session(found, now)] if found else []), True
     page = queries.session_page(queries.SessionFilter(status="all", text=words), viewer=request.user, limit=MAX_SESSIONS, now=now)
-    return [_session(row, now) for row in page.rows], page.searched_to is None and page.next_cursor is None
+    # the newest of them, and of these first those that a word of the title leads to
+    rows = sorted(page.rows, key=lambda row: not _matches(words, row.title))
+    return [_session(row, now) for row in rows], page.searched_to is None and page.next_cursor is None
 
 
-def _session(session: Session, now: object) -> Choice:
-    facts = [session.channel.label, session.user_id, ago_text(session.last_message_at, now)]  # type: ignore[arg-type]
+def _session(session: Session, now: datetime) -> Choice:
+    facts = [session.channel.label, session.user_id, ago_text(session.last_message_at, now)]
     return Choice("Session", session.title or "Untitled session", session.get_absolute_url(), "message-square", hint=" · ".join(facts))
