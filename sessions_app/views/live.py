@@ -98,8 +98,8 @@ def live(request: SignedInRequest) -> HttpResponse:
     rail = rail_context(request)
     rail_digest = blake2b(repr(rail).encode(), digest_size=4).digest()
     rows, arrived = _rows(request, shown, rail, now)
-    # With rows that the pulse did not look at, the next request looks once more.
-    token = Shown(seen if rows.keys() == shown.rows.keys() else NOT_LOOKED, rail_digest, {pk: row_state(row) for pk, row in rows.items()})
+    # The pulse of other rows than those it was taken of is another: with new ones, the next request looks once more.
+    token = Shown(seen, rail_digest, {pk: row_state(row) for pk, row in rows.items()})
     changed = access.with_may_change(viewer, [row for pk, row in rows.items() if shown.rows.get(pk) != token.rows[pk]])
     if not changed and rail_digest == shown.rail:
         response = HttpResponse(status=204)
