@@ -3,8 +3,8 @@
     python bench/inbox.py [--sizes 10000,1000000] [--databases sqlite,postgresql] [--keep FOLDER] [--quick]
 
 A page is the real one, through Django's test client, as someone sees it who sees everything. Each filter is tried with its most frequent value and with its
-rarest, pairs with all four combinations, of which the slowest is shown. Times are the median of a few rounds in milliseconds; what holds on another machine
-is the ratio of the two sizes. Rows take longer than finding them: a page that is not full at the small size is held against the plain list there, which
+rarest, pairs with all four combinations, of which the slowest is shown. Times are milliseconds of the fastest of a few rounds, which the machine disturbed
+least; what holds on another one is the ratio of the two sizes. Rows take longer than finding them: a page that is not full at the small size is held against the plain list there, which
 is. FOLDER: where the stores are kept for the next run (building a million sessions takes minutes). --quick: small stores, few rounds, for a look whether it
 still runs. --cpu: the processor's time of this process instead of the clock's, for a busy machine; SQLite only, PostgreSQL works elsewhere.
 """
@@ -15,7 +15,6 @@ import argparse
 import itertools
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -51,6 +50,9 @@ def main() -> None:
     parser.add_argument("--sizes", default="10000,1000000", help="two numbers of sessions, the smaller first")
     parser.add_argument("--databases", default="sqlite,postgresql")
     parser.add_argument("--keep", type=Path)
+    parser.add_argument(
+        "--socket", type=Path, help="where a PostgreSQL listens that runs already, with the stores of an earlier run or none"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--cpu", action="store_true")
@@ -67,21 +69,22 @@ def main() -> None:
             if database == "postgresql":
                 from tests.tools import postgresql_server
 
-                socket = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pg")))
-                socket.chmod(0o711)
-                try:
-                    stack.enter_context(postgresql_server(socket, durable=True))
-                except RuntimeError as error:
-                    print(f"PostgreSQL: not measured, {error}")
-                    continue
-            stores = {size: store(folder, size, database, socket if database == "postgresql" else None) for size in (small, large)}
+                if arguments.socket is None:
+                    arguments.socket = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pg")))
+                    arguments.socket.chmod(0o711)
+                    try:
+                        stack.enter_context(postgresql_server(arguments.socket, durable=True))
+                    except RuntimeError as error:
+                        print(f"PostgreSQL: not measured, {error}")
+                        continue
+            stores = {
+                size: store(folder, size, database, arguments.socket if database == "postgresql" else None) for size in (small, large)
+            }
             values = task(stores[large], {"task": "values"})
             rounds = 2 if arguments.quick else arguments.rounds
-            times = {
-                size: task(environment, {"task": "times", "values": values, "rounds": rounds, "cpu": arguments.cpu})
-                for size, environment in stores.items()
-            }
-            table(database, small, large, times)
+            with ExitStack() as readers:
+                both = {size: readers.enter_context(Reader(environment, arguments.cpu)) for size, environment in stores.items()}
+                table(database, small, large, times(cases(values), both, rounds))
 
 
 def store(folder: Path, size: int, database: str, socket: Path | None) -> dict[str, str]:
@@ -99,7 +102,10 @@ def store(folder: Path, size: int, database: str, socket: Path | None) -> dict[s
     if socket:
         address = f"postgresql://postgres@{quote(str(socket), safe='')}"
         environment["DATABASE_URL"] = f"{address}/bench{size}"
-        script = f"import psycopg; psycopg.connect('{address}/postgres', autocommit=True).execute('CREATE DATABASE bench{size}')"
+        script = (
+            f"import psycopg; server = psycopg.connect('{address}/postgres', autocommit=True); "
+            f"server.execute(\"SELECT 1 FROM pg_database WHERE datname = 'bench{size}'\").fetchone() or server.execute('CREATE DATABASE bench{size}')"
+        )
         subprocess.run([sys.executable, "-c", script], check=True)
     manage = [sys.executable, str(ROOT / "manage.py")]
     subprocess.run([*manage, "migrate", "--verbosity", "0"], env=environment, check=True, cwd=ROOT)
@@ -116,6 +122,51 @@ def task(environment: dict[str, str], what: dict[str, Any]) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+class Reader:
+    """A process that reads pages of one store and says how long each took. Both sizes are asked in turn, so that what else the machine does meets both."""
+
+    def __init__(self, environment: dict[str, str], cpu: bool) -> None:
+        command = [sys.executable, __file__, "--measure", json.dumps({"task": "read", "cpu": cpu})]
+        self.process = subprocess.Popen(command, env=environment, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate()
+
+    def ask(self, what: str, query: dict[str, str]) -> Any:
+        assert self.process.stdin
+        assert self.process.stdout
+        print(json.dumps([what, query]), file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())
+
+
+Times = dict[
+    str, list[list[tuple[float, int]]]
+]  # by case: its variants, each with the milliseconds and the rows of its first page and of page 200
+
+
+def times(cases: dict[str, list[dict[str, str]]], readers: dict[int, Reader], rounds: int) -> dict[int, Times]:
+    found: dict[int, Times] = {size: {name: [] for name in cases} for size in readers}
+    for name, variants in cases.items():
+        for query in variants:
+            pages: dict[int, list[dict[str, str] | None]] = {}
+            for size, reader in readers.items():
+                after = reader.ask("page 200", query)
+                pages[size] = [query, query | {"after": after} if after else None]
+            best: dict[int, list[tuple[float, int]]] = {size: [(0.0, 0), (0.0, 0)] for size in readers}
+            for turn in range(rounds + 1):  # the first one warms up
+                for size, reader in readers.items():
+                    for number, page in enumerate(pages[size]):
+                        if page is not None:
+                            taken, rows = reader.ask("time", page)
+                            best[size][number] = (taken if turn <= 1 else min(taken, best[size][number][0]), rows)
+            for size in readers:
+                found[size][name].append(best[size])
+    return found
+
+
 # --- in a process of its own, on one store ------------------------------------------------------------------------------------------------
 
 
@@ -125,13 +176,10 @@ def child(what: dict[str, Any]) -> None:
     django.setup()
     from sessions_app.models import Session
 
-    if what["task"] == "count":
-        answer: Any = Session.objects.exists()
-    elif what["task"] == "values":
-        answer = values()
+    if what["task"] == "read":
+        read(time.process_time if what["cpu"] else time.perf_counter)
     else:
-        answer = times(what["values"], what["rounds"], time.process_time if what["cpu"] else time.perf_counter)
-    print(json.dumps(answer))
+        print(json.dumps(Session.objects.exists() if what["task"] == "count" else values()))
 
 
 def values() -> dict[str, list[str]]:
@@ -184,8 +232,8 @@ def cases(values: dict[str, list[str]]) -> dict[str, list[dict[str, str]]]:
     return found | {f"({name})": variants for name, variants in free.items()}
 
 
-def times(values: dict[str, list[str]], rounds: int, clock: Callable[[], float]) -> dict[str, list[list[tuple[float, int]]]]:
-    """Return for each case its variants, each with the milliseconds and the rows of its first page and of page 200."""
+def read(clock: Callable[[], float]) -> None:
+    """Answer each line of the input: how long a page takes and how many rows it has, or where page 200 begins."""
     from django.conf import settings
     from django.contrib.auth.models import User
     from django.db import connection
@@ -197,26 +245,18 @@ def times(values: dict[str, list[str]], rounds: int, clock: Callable[[], float])
     viewer, _ = User.objects.get_or_create(username=VIEWER, defaults={"is_staff": True})
     client = Client(raise_request_exception=True)
     client.force_login(viewer, backend="django.contrib.auth.backends.ModelBackend")
-
-    def measured(query: dict[str, str]) -> tuple[float, int]:
-        path = f"/sessions/?{urlencode(query)}"
-        taken = []
-        for number in range(rounds + 1):
+    for line in sys.stdin:
+        what, query = json.loads(line)
+        if what == "page 200":
+            answer: Any = page_200(query, viewer)
+        else:
+            path = f"/sessions/?{urlencode(query)}"
             started = clock()
-            answer = client.get(path)
-            if number:  # the first one warms up
-                taken.append(clock() - started)
-            assert answer.status_code == 200, (path, answer.status_code)
-        return statistics.median(taken) * 1000, answer.content.count(b'class="session-row')
-
-    measured({})
-    found: dict[str, list[list[tuple[float, int]]]] = {}
-    for name, variants in cases(values).items():
-        found[name] = []
-        for query in variants:
-            after = page_200(query, viewer)
-            found[name].append([measured(query), measured(query | {"after": after}) if after else (0.0, 0)])
-    return found
+            page = client.get(path)
+            taken = clock() - started
+            assert page.status_code == 200, (path, page.status_code)
+            answer = taken * 1000, page.content.count(b'class="session-row')
+        print(json.dumps(answer), flush=True)
 
 
 def page_200(query: dict[str, str], viewer: Any) -> str:
@@ -261,10 +301,10 @@ def filter_of(query: Any) -> Any:
 # --- what is printed ----------------------------------------------------------------------------------------------------------------------
 
 
-def table(database: str, small: int, large: int, times: dict[int, dict[str, list[list[tuple[float, int]]]]]) -> None:
+def table(database: str, small: int, large: int, times: dict[int, Times]) -> None:
     print(f"\n{database}: milliseconds at {small:,} and {large:,} sessions, the slowest of the variants; in brackets what is only printed")
     print(f"{'':28} {'first page':>27} {'page 200':>27}")
-    full = times[small]["list"][0][0][0]
+    full = min(times[small][name][0][0][0] for name in ("list", "all"))
     ratios = []
     for name, variants in times[large].items():
         columns = []

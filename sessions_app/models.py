@@ -197,9 +197,11 @@ class Session(models.Model):
             # what is rare by user or project, also beside the others
             models.Index(F("home_id"), F("group_id"), F("last_message_at").desc(), F("id").desc(), name="session_by_home"),
             # a range of costs; the dearest first
-            models.Index(F("cost_usd").desc(), F("id").desc(), F("group_id"), F("home_id"), name="session_by_cost"),
+            models.Index(F("cost_usd").desc(), F("id").desc(), F("group_id"), F("home_id"), F("last_message_at"), name="session_by_cost"),
             # what was still going on after a range of dates
-            models.Index(fields=["span", "last_message_at"], condition=Q(span__gt=0), name="session_long"),
+            models.Index(
+                fields=["span", "last_message_at", "id", "created_at", "group_id", "home_id"], condition=Q(span__gt=0), name="session_long"
+            ),
             # close_stale_sessions
             models.Index(fields=["channel", "last_message_at"], condition=Q(closed_at=None), name="session_open"),
             # what is unread since a viewer read everything

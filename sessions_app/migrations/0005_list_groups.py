@@ -107,11 +107,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='session',
-            index=models.Index(models.OrderBy(models.F('cost_usd'), descending=True), models.OrderBy(models.F('id'), descending=True), models.F('group_id'), models.F('home_id'), name='session_by_cost'),
+            index=models.Index(models.OrderBy(models.F('cost_usd'), descending=True), models.OrderBy(models.F('id'), descending=True), models.F('group_id'), models.F('home_id'), models.F('last_message_at'), name='session_by_cost'),
         ),
         migrations.AddIndex(
             model_name='session',
-            index=models.Index(condition=models.Q(('span__gt', 0)), fields=['span', 'last_message_at'], name='session_long'),
+            index=models.Index(condition=models.Q(('span__gt', 0)), fields=['span', 'last_message_at', 'id', 'created_at', 'group_id', 'home_id'], name='session_long'),
         ),
         migrations.AddConstraint(
             model_name='sessioncount',

@@ -50,7 +50,7 @@ GATHER = 5_000  # rare enough to look at all of them at once
 DRIVE = 20_000  # the same of a tag, or a range of costs
 LARGEST_GROUPS = 64  # whose newest sessions tell a pick how far back it need not look
 SCAN_LIMIT = 100_000  # sessions that are looked at for what no index knows
-COUNT_SCAN = 10_000  # sessions that are looked at to count what no group knows
+COUNT_SCAN = 5_000  # sessions that are looked at to count what no group knows
 COUNT_LIMIT = 10_000  # beyond it a number of unread sessions is "more than"
 SPANS = 20  # 2^20 hours are more than a century
 
@@ -317,8 +317,8 @@ def total(search: Search) -> tuple[int, bool]:
         if search.marks is not None:
             return others + len(_find(search, None, GATHER, there).places), True
         return others + _count(_pick(search, None, GATHER)), True
-    if search.searched and (driver := _driver(search)):
-        return others + _count(_drive(search, driver, None, DRIVE)), True
+    if search.searched and (driver := _driver(search, GATHER)):
+        return others + _count(_drive(search, driver, None, GATHER)), True
     window = _window(search, None, COUNT_SCAN)
     conditions = [*window.conditions, *_membership(search), search.rows, search.searched]
     return others + _count(_select(_by_activity(search), conditions, COUNT_SCAN + 1)), window.end is None
@@ -504,7 +504,7 @@ def _find_searched(search: Search, after: Place | None, limit: int, there: Known
     found = _read(_walk(search, after, limit, WALK))
     if len(found) >= limit:
         return Found(found)
-    if driver := _driver(search):
+    if driver := _driver(search, DRIVE):
         return Found(_read(_drive(search, driver, after, limit)))
     window = _window(search, after, SCAN_LIMIT)
     found = _read(_select(_by_activity(search), [*window.conditions, *_membership(search), search.rows, search.searched], limit))
@@ -675,17 +675,17 @@ def _from_marks(search: Search, which: Sql, after: Place | None, limit: int) -> 
     )
 
 
-def _driver(search: Search) -> Sql:
+def _driver(search: Search, most: int) -> Sql:
     """Return the source of the sessions that a tag or a range of costs leads to, where these are few. Costs a query each."""
     if search.tag:
-        few = sql(f"SELECT COUNT(*) FROM (SELECT 1 FROM {TAG} t WHERE t.tag = ? LIMIT {DRIVE + 1}) AS t", search.tag)
-        if _fetch(few)[0][0] <= DRIVE:
+        few = sql(f"SELECT COUNT(*) FROM (SELECT 1 FROM {TAG} t WHERE t.tag = ? LIMIT {most + 1}) AS t", search.tag)
+        if _fetch(few)[0][0] <= most:
             join = "CROSS JOIN" if connection.vendor == "sqlite" else "JOIN"
             return sql(f"(SELECT t.session_id FROM {TAG} t WHERE t.tag = ?) AS t {join} {SESSION} s ON s.id = t.session_id", search.tag)
     if search.cost:
         index = through("session_by_cost")
-        few = sql(f"SELECT COUNT(*) FROM (SELECT 1 FROM {index} WHERE ? LIMIT {DRIVE + 1}) AS t", search.cost)
-        if _fetch(few)[0][0] <= DRIVE:
+        few = sql(f"SELECT COUNT(*) FROM (SELECT 1 FROM {index} WHERE ? LIMIT {most + 1}) AS t", search.cost)
+        if _fetch(few)[0][0] <= most:
             return Sql(index)
     return NOTHING
 
