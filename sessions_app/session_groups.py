@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from django.db import connection, models
@@ -22,6 +22,7 @@ from django.db.models.functions import Cast, Concat
 from sessions_app.models import Session, SessionCount, SessionGroup, SessionHome, SessionQuerySet, SessionTag
 
 BATCH = 500
+Item = TypeVar("Item")
 # The columns of a session that `place` sets.
 PLACED = ("group_id", "home_id", "span")
 SPAN_UNIT = timedelta(hours=1)
@@ -262,9 +263,9 @@ def index_tags(ids: Collection[UUID]) -> None:
         SessionTag.objects.bulk_create([SessionTag(session_id=pk, tag=tag) for pk, tags in rows for tag in dict.fromkeys(tags)])
 
 
-def _batches(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
-    for start in range(0, len(ids), BATCH):
-        yield ids[start : start + BATCH]
+def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(items), BATCH):
+        yield items[start : start + BATCH]
 
 
 _seen: dict[type[models.Model], dict[int, Any]] = {}  # a key is a digest of the names, so that what was once read of one stays true
@@ -289,10 +290,15 @@ def _add(table: type[models.Model], key: str, names: tuple[str, ...], sums: tupl
         return
     name = table._meta.db_table
     columns = ", ".join((*names, *sums))
-    marks = ", ".join(["%s"] * (len(names) + len(sums)))
+    marks = f"({', '.join(['%s'] * (len(names) + len(sums)))})"
     added = ", ".join(f"{column} = {name}.{column} + excluded.{column}" for column in sums)
+    head, end = f"INSERT INTO {name} ({columns}) VALUES ", f" ON CONFLICT ({key}) DO UPDATE SET {added}"  # noqa: S608  # our own names
     with connection.cursor() as cursor:
-        cursor.executemany(f"INSERT INTO {name} ({columns}) VALUES ({marks}) ON CONFLICT ({key}) DO UPDATE SET {added}", rows)  # noqa: S608
+        if connection.vendor == "sqlite":
+            cursor.executemany(f"{head}{marks}{end}", rows)
+        else:  # whose driver sends one statement a row otherwise
+            for some in _batches(rows):
+                cursor.execute(f"{head}{', '.join([marks] * len(some))}{end}", [value for row in some for value in row])
 
 
 # --- recount --------------------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connection, models
 from django.db.models import BooleanField, Case, Exists, F, Func, OuterRef, Q, Subquery, Value, When, Window
 from django.db.models.expressions import Combinable
@@ -38,14 +39,17 @@ class Verb(Protocol):
         """Change what is to be changed of these locked sessions, keep in items how it was, add to `refused`; return how many were changed."""
 
     def undo(self, action: Action, ids: Ids) -> int:
-        """Give back, for these locked sessions with items, what still is as the action left it; return how many."""
+        """Give back, for these locked sessions with items, in the order of their ids, what still is as the action left it; return how many."""
 
 
 def insert_select(model: type[models.Model], columns: Sequence[str], rows: models.QuerySet[Any, Any], end: str = "") -> list[Any]:
     """Insert the rows of a `values_list` query, one for each column, and return the first of RETURNING's columns; the ORM has no such insert."""
     quote = connection.ops.quote_name
     fields = [model._meta.get_field(name) for name in columns]
-    sql, params = rows.query.get_compiler(connection=connection).as_sql()
+    try:
+        sql, params = rows.query.get_compiler(connection=connection).as_sql()
+    except EmptyResultSet:
+        return []
     head = f"INSERT INTO {quote(model._meta.db_table)} ({', '.join(quote(str(field.column)) for field in fields)}) "  # type: ignore[union-attr]
     with connection.cursor() as cursor:
         cursor.execute(f"{head}{sql} {end}", params)
@@ -253,9 +257,13 @@ class MarkVerb:
         return len(found)
 
     def undo(self, action: Action, ids: Ids) -> int:
-        marks = ReadMark.objects.filter(viewer=action.viewer, session_id__in=among(ids))
-        still = marks.filter(is_unread=self.is_unread, at=item_of(action, "mark_left_at", "session_id"))
-        found = dict(still.annotate(before=item_of(action, "mark_at", "session_id")).values_list("session_id", "before"))
+        # By a range, from the items to the marks: otherwise PostgreSQL compares all of the action's items, or all marks that the viewer has, for each batch.
+        mark = ReadMark.objects.filter(viewer=action.viewer, session=OuterRef("session_id"), is_unread=self.is_unread)
+        items = ActionItem.objects.filter(action=action, session_id__range=(ids[0], ids[-1])).annotate(
+            stands_at=Subquery(mark.values("at"))
+        )
+        found = dict(items.filter(stands_at=F("mark_left_at")).values_list("session_id", "mark_at"))
+        marks = ReadMark.objects.filter(viewer=action.viewer)
         if fresh := [one for one, before in found.items() if before is None]:
             marks.filter(session_id__in=among(fresh)).delete()
         if former := [one for one, before in found.items() if before is not None]:
