@@ -51,6 +51,7 @@ DRIVE = 20_000  # the same of a tag, or a range of costs
 LARGEST_GROUPS = 64  # whose newest sessions tell a pick how far back it need not look
 SCAN_LIMIT = 100_000  # sessions that are looked at for what no index knows
 COUNT_SCAN = 5_000  # sessions that are looked at to count what no group knows
+COUNT_SEARCHED = 2_000  # the same of what no index knows
 COUNT_LIMIT = 10_000  # beyond it a number of unread sessions is "more than"
 SPANS = 20  # 2^20 hours are more than a century
 
@@ -139,6 +140,7 @@ class Search:
     tag: str = ""
     cost: Sql = NOTHING
     is_empty: bool = False
+    plain: Search | None = None  # without the viewer's marks, where nothing else is asked beside groups and homes
     fresh: Search | None = None  # what the groups count and is not stale, where nothing else is asked
     is_exact: bool = True  # the counts of the groups are those of the matches
 
@@ -203,6 +205,8 @@ def search_of(filter: SessionFilter, viewer: User | None, now: datetime) -> Sear
     if search.fresh is not None:
         only_stale = not (search.searched or search.since or search.begun_before or search.marks)
         search.fresh = replace(search.fresh, groups=search.groups, homes=search.homes) if only_stale else None
+    if search.marks is not None and not (search.searched or search.since or search.begun_before or filter.status == "stale"):
+        search.plain = replace(search, rows=NOTHING, marks=None)
     search.is_exact = not (search.rows or search.searched or search.since or search.begun_before)
     return search
 
@@ -309,6 +313,10 @@ def total(search: Search) -> tuple[int, bool]:
         return there.sessions, True
     if search.fresh is not None:
         return there.sessions - _count(_pick(search.fresh, None, there.sessions)), True
+    if search.plain is not None and search.marks is not None:
+        unread, is_exact = _unread_among(search.plain, search.marks)
+        if search.unread or is_exact:
+            return unread if search.unread else there.sessions - unread, is_exact
     others = 0
     if search.begun_before is not None:
         others = _count(_still_going_on(search, search.begun_before, None, COUNT_LIMIT))
@@ -319,9 +327,10 @@ def total(search: Search) -> tuple[int, bool]:
         return others + _count(_pick(search, None, GATHER)), True
     if search.searched and (driver := _driver(search, GATHER)):
         return others + _count(_drive(search, driver, None, GATHER)), True
-    window = _window(search, None, COUNT_SCAN)
+    steps = COUNT_SEARCHED if search.searched else COUNT_SCAN
+    window = _window(search, None, steps)
     conditions = [*window.conditions, *_membership(search), search.rows, search.searched]
-    return others + _count(_select(_by_activity(search), conditions, COUNT_SCAN + 1)), window.end is None
+    return others + _count(_select(_by_activity(search), conditions, steps + 1)), window.end is None
 
 
 def _count(rows: Sql) -> int:
@@ -392,59 +401,58 @@ def tags(viewer: User | None, limit: int) -> list[tuple[str, int, bool]]:
 
 
 def count_unread(viewer: User | None, by_default: int | None = None) -> int:
-    """Count the viewer's unread sessions in the inbox, up to COUNT_LIMIT. by_default: how many the groups know, where that is at hand.
-    Exact up to there; but of a viewer with more marks than that, or who once marked everything read, the newest COUNT_LIMIT of what is unread by
-    default are looked at, and of what was put back to unread."""
+    """Count the viewer's unread sessions in the inbox, up to COUNT_LIMIT. by_default: how many the groups know, where that is at hand."""
     marks = marks_of(viewer)
-    if marks is None:
-        if by_default is None:
-            by_default = sum(sessions for _, state, is_unread, sessions in counted_states(viewer) if is_unread and state != "archived")
-        return min(by_default, COUNT_LIMIT)
     homes = _homes_of(SessionFilter(), viewer)
     if homes is None:
         return 0
-    seen = all_of(
-        [Sql("s.archived_at IS NULL"), among("s.home_id", sql(f"SELECT h.id FROM {HOME} h WHERE ?", homes)) if homes else NOTHING]
-    )
-    mark = sql(f"LEFT JOIN {MARK} m ON m.session_id = s.id AND m.viewer_id = ?", marks.viewer_id)
+    inbox = Search(viewer, groups=Sql("g.state <> 'archived'"), homes=homes)
+    if marks is not None:
+        return min(_unread_among(inbox, marks)[0], COUNT_LIMIT)
+    return min(_by_default(inbox) if by_default is None else by_default, COUNT_LIMIT)
+
+
+def _by_default(search: Search) -> int:
+    return known(replace(search, groups=all_of([search.groups, Sql("g.is_unread")]))).sessions
+
+
+def _unread_among(search: Search, marks: Marks) -> tuple[int, bool]:
+    """Count what is unread, for a viewer who has marked anything, of a search that asks for groups and homes only; tell whether that is all. It is, but
+    of a viewer with more than COUNT_LIMIT marks, or as many unread sessions since everything was marked read: then only the newest are looked at."""
+    seen = all_of(_membership(search))
+    source = sql(f"{MARK} m JOIN {SESSION} s ON s.id = m.session_id ?", _where([sql("m.viewer_id = ?", marks.viewer_id), seen]))
     if marks.watermark is None:
         few = sql(f"SELECT COUNT(*) FROM (SELECT 1 FROM {MARK} m WHERE m.viewer_id = ? LIMIT {COUNT_LIMIT + 1}) AS m", marks.viewer_id)
         if _fetch(few)[0][0] <= COUNT_LIMIT:
             # what is unread by default, less what was read, and what was put back to unread
-            if by_default is None:
-                by_default = sum(count for _, state, is_unread, count in counted_states(viewer) if is_unread and state != "archived")
-            marked = sql(
-                f"SELECT COALESCE(SUM(CASE WHEN ? THEN 1 ELSE 0 END - CASE WHEN s.unread_since IS NOT NULL THEN 1 ELSE 0 END), 0) "
-                f"FROM {MARK} m JOIN {SESSION} s ON s.id = m.session_id WHERE m.viewer_id = ? AND ?",
+            change = sql(
+                "SELECT COALESCE(SUM(CASE WHEN ? THEN 1 ELSE 0 END - CASE WHEN s.unread_since IS NULL THEN 0 ELSE 1 END), 0) FROM ?",
                 _unread(marks),
-                marks.viewer_id,
-                seen,
+                source,
             )
-            return min(by_default + int(_fetch(marked)[0][0]), COUNT_LIMIT)
+            return _by_default(search) + int(_fetch(change)[0][0]), True
     since = Sql("s.unread_since IS NOT NULL") if marks.watermark is None else sql("s.unread_since > ?", time(marks.watermark))
     newest = sql(
         f"SELECT s.id, s.unread_since FROM {through('session_unread')} ? ORDER BY s.unread_since DESC LIMIT {COUNT_LIMIT}",
         _where([since, seen]),
     )
-    by_hand = sql(
-        f"SELECT s.id, s.unread_since FROM {MARK} m JOIN {SESSION} s ON s.id = m.session_id "
-        f"WHERE m.viewer_id = ? AND m.is_unread AND ? LIMIT {COUNT_LIMIT}",
-        marks.viewer_id,
-        seen,
-    )
     found = _fetch(
         sql(
-            "SELECT (SELECT COUNT(*) FROM (?) AS s ? WHERE ?), (SELECT COUNT(*) FROM (?) AS s ? WHERE ? AND NOT ?)",
+            f"SELECT COUNT(*), COALESCE(SUM(CASE WHEN ? THEN 1 ELSE 0 END), 0) FROM (?) AS s LEFT JOIN {MARK} m ON m.session_id = s.id AND m.viewer_id = ?",
+            _unread_by_default(marks),
             newest,
-            mark,
-            _unread_by_default(marks),
-            by_hand,
-            mark,
-            _unread_by_hand(marks),
-            _unread_by_default(marks),
+            marks.viewer_id,
         )
     )
-    return min(int(sum(found[0])), COUNT_LIMIT)
+    by_hand = sql(
+        f"SELECT s.id, s.last_message_at FROM ? AND m.is_unread AND ? AND NOT ? LIMIT {COUNT_LIMIT}",
+        source,
+        _unread_by_hand(marks),
+        _unread_by_default(marks),
+    )
+    looked, unread = found[0]
+    put_back = _count(by_hand)
+    return int(unread) + put_back, looked < COUNT_LIMIT and put_back < COUNT_LIMIT
 
 
 def _homes_of(filter: SessionFilter, viewer: User | None) -> Sql | None:
