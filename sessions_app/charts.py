@@ -284,6 +284,8 @@ def stacked_figure(stack: Stack) -> dict[str, Any]:
             "tickmode": "array",
             "tickvals": [places[place] for place in ticks],
             "ticktext": list(ticks.values()),
+            # the bar's whole name; without it a bar with a tick would be called by the tick's short one
+            "unifiedhovertitle": {"text": "%{x}"},
             "tickangle": 0,
             "ticklabelstandoff": 5,
             "ticks": "",
