@@ -51,7 +51,7 @@ DRIVE = 20_000  # the same of a tag, or a range of costs
 LARGEST_GROUPS = 64  # whose newest sessions tell a pick how far back it need not look
 SCAN_LIMIT = 100_000  # sessions that are looked at for what no index knows
 COUNT_SCAN = 5_000  # sessions that are looked at to count what no group knows
-COUNT_SEARCHED = 2_000  # the same of what no index knows
+COUNT_SEARCHED = 1_000  # the same of what no index knows
 COUNT_LIMIT = 10_000  # beyond it a number of unread sessions is "more than"
 SPANS = 20  # 2^20 hours are more than a century
 
@@ -325,8 +325,8 @@ def total(search: Search) -> tuple[int, bool]:
         if search.marks is not None:
             return others + len(_find(search, None, GATHER, there).places), True
         return others + _count(_pick(search, None, GATHER)), True
-    if search.searched and (driver := _driver(search, GATHER)):
-        return others + _count(_drive(search, driver, None, GATHER)), True
+    if search.searched and (driver := _driver(search, COUNT_SEARCHED)):
+        return others + _count(_drive(search, driver, None, COUNT_SEARCHED)), True
     steps = COUNT_SEARCHED if search.searched else COUNT_SCAN
     window = _window(search, None, steps)
     conditions = [*window.conditions, *_membership(search), search.rows, search.searched]
