@@ -61,7 +61,7 @@ test-sqlite: venv-dev
 	TEST_DATABASE=sqlite SKIPPED_LOG=$(SKIPPED) $(PYTEST) -n $(WORKERS_OF_TESTS) -m "not browser"
 
 test-browser: venv-dev
-	TEST_DATABASE=sqlite SKIPPED_LOG=$(SKIPPED) $(PYTEST) -m browser
+	TEST_DATABASE=sqlite SKIPPED_LOG=$(SKIPPED) $(PYTEST) -n $(WORKERS_OF_TESTS) -m browser
 
 test-postgresql: venv-dev
 	TEST_DATABASE=postgresql SKIPPED_LOG=$(SKIPPED) $(PYTEST) -n $(WORKERS_OF_TESTS) -m "not browser"
