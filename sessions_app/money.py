@@ -27,7 +27,9 @@ def rounded(dollars: Decimal) -> Decimal:
 
 def to_nano(dollars: Decimal | int | str) -> int:
     """Return dollars as whole nano-dollars, rounded half-even."""
-    if type(dollars) is Decimal and dollars.as_tuple().exponent == -9 and dollars.adjusted() < 12:  # rounded before, as almost every amount here
+    if (
+        type(dollars) is Decimal and dollars.as_tuple().exponent == -9 and dollars.adjusted() < 12
+    ):  # rounded before, as almost every amount here
         return int(dollars.scaleb(9))
     return int(rounded(Decimal(dollars)).scaleb(9))
 

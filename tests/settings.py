@@ -46,6 +46,8 @@ STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.Static
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast
 AXES_ENABLED = False  # tests of the lock switch it on
 INSTALLED_APPS += ["zeal"]
-MIDDLEWARE.insert(0, "zeal.middleware.zeal_middleware")  # a page that queries in a loop fails its test; first, so that the doors do not go past it
+MIDDLEWARE.insert(
+    0, "zeal.middleware.zeal_middleware"
+)  # a page that queries in a loop fails its test; first, so that the doors do not go past it
 # Django's own: around sign-in and sign-out, and the admin's page of a user, which the signed-in user is as well.
 ZEAL_ALLOWLIST = [{"model": "sessions.Session", "field": "get()"}, {"model": "auth.User", "field": "get()"}]
