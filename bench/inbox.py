@@ -144,7 +144,7 @@ class Reader:
 
 Times = dict[
     str, list[list[tuple[float, int]]]
-]  # by case: its variants, each with the milliseconds and the rows of its first page and of page 200
+]  # by case: its variants, each with the milliseconds and the rows of its first page, of page 200, and of the plain list just then
 
 
 def times(cases: dict[str, list[dict[str, str]]], readers: dict[int, Reader], rounds: int) -> dict[int, Times]:
@@ -154,8 +154,8 @@ def times(cases: dict[str, list[dict[str, str]]], readers: dict[int, Reader], ro
             pages: dict[int, list[dict[str, str] | None]] = {}
             for size, reader in readers.items():
                 after = reader.ask("page 200", query)
-                pages[size] = [query, query | {"after": after} if after else None]
-            best: dict[int, list[tuple[float, int]]] = {size: [(0.0, 0), (0.0, 0)] for size in readers}
+                pages[size] = [query, query | {"after": after} if after else None, {}]
+            best: dict[int, list[tuple[float, int]]] = {size: [(0.0, 0)] * 3 for size in readers}
             for turn in range(rounds + 1):  # the first one warms up
                 for size, reader in readers.items():
                     for number, page in enumerate(pages[size]):
@@ -304,7 +304,6 @@ def filter_of(query: Any) -> Any:
 def table(database: str, small: int, large: int, times: dict[int, Times]) -> None:
     print(f"\n{database}: milliseconds at {small:,} and {large:,} sessions, the slowest of the variants; in brackets what is only printed")
     print(f"{'':28} {'first page':>27} {'page 200':>27}")
-    full = min(times[small][name][0][0][0] for name in ("list", "all"))
     ratios = []
     for name, variants in times[large].items():
         columns = []
@@ -313,7 +312,7 @@ def table(database: str, small: int, large: int, times: dict[int, Times]) -> Non
             for before, after in zip(times[small][name], variants, strict=True):
                 (taken, rows), (taken_then, rows_then) = before[page], after[page]
                 if taken_then:
-                    pairs.append((taken if rows >= rows_then else max(taken, full), taken_then))
+                    pairs.append((taken if rows >= rows_then else max(taken, before[2][0]), taken_then))
             if not pairs:
                 columns.append(" " * 27)
                 continue
