@@ -241,3 +241,34 @@ def test_it_does_not_touch_what_is_real() -> None:
     demo.make(sessions=60, now=NOW)
     services.remove_demo()
     assert Session.objects.get() == real
+
+
+@pytest.mark.django_db
+def test_a_demo_of_a_year_is_a_larger_companys_and_leaves_its_messages_out() -> None:
+    def shape() -> list[Any]:
+        columns = (
+            "key",
+            "user_id",
+            "project",
+            "model",
+            "created_at",
+            "last_message_at",
+            "closed_at",
+            "archived_at",
+            "unread_since",
+            "tags",
+        )
+        return list(Session.objects.order_by("key").values_list(*columns))
+
+    assert demo.make(sessions=601, days=demo.YEAR, now=NOW) == 601
+    first = shape()
+    assert Session.objects.filter(created_at__lt=NOW - timedelta(days=200)).count() > 100
+    assert 0 < Message.objects.count() == Message.objects.filter(is_error=True).count() < 120
+    assert UsageRecord.objects.count() == 601
+    assert Session.objects.filter(span__gt=0).exists()
+    assert Session.objects.exclude(tags=[]).exists()
+    assert "claude-3-opus-20240229" in set(Session.objects.values_list("model", flat=True))
+    assert services.recount(dry_run=True).differences == []
+    services.remove_demo()
+    demo.make(sessions=601, days=demo.YEAR, now=NOW)
+    assert shape() == first
