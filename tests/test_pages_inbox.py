@@ -12,6 +12,8 @@ from django.urls import reverse
 
 from sessions_app import services
 from sessions_app.models import Action, Channel, ReadMark, ReadWatermark, Session
+from sessions_app.queries import Total
+from sessions_app.views.inbox import count_words
 from tests.factories import at, make_session, make_usage
 
 HX = {"HX-Request": "true"}
@@ -510,3 +512,17 @@ def test_rail_counts_and_marks_the_place(signed_in: Client) -> None:
     text = signed_in.get(f"{LIST}?channel=fax").content.decode()
     assert "Fax &amp; telex" in text
     assert 'href="/sessions/?channel=fax" title="Fax &amp; telex" aria-current="page"' in text
+
+
+@pytest.mark.parametrize(
+    ("total", "unread", "words"),
+    [
+        (Total(0, True), None, "No sessions"),
+        (Total(0, False), Total(0, False), "Sessions, not counted"),
+        (Total(1, True), Total(0, True), "1 session, 0 unread"),
+        (Total(10_000, False), Total(12, False), "10,000+ sessions, 12+ unread"),
+        (Total(3, False), Total(0, False), "3+ sessions"),
+    ],
+)
+def test_a_count_is_said_as_far_as_it_is_known(total: Total, unread: Total | None, words: str) -> None:
+    assert count_words(total, unread) == words

@@ -107,10 +107,13 @@ def rows_context(request: SignedInRequest, state: ListState, now: datetime) -> d
 
 def count_words(total: Total, unread: Total | None) -> str:
     """Say how many sessions the list has, exactly where that is cheap: "214 sessions, 23 unread"."""
-    if not total.count and total.is_exact:
-        return "No sessions"
+    if not total.count:
+        # where only a part could be counted and held none, "0+" would say nothing
+        return "No sessions" if total.is_exact else "Sessions, not counted"
     words = f"{total.count:,}{'' if total.is_exact else '+'} session{'' if total.count == 1 and total.is_exact else 's'}"
-    return words if unread is None else f"{words}, {unread.count:,}{'' if unread.is_exact else '+'} unread"
+    if unread is None or not (unread.count or unread.is_exact):
+        return words
+    return f"{words}, {unread.count:,}{'' if unread.is_exact else '+'} unread"
 
 
 def with_days(rows: Iterable[Session], state: ListState, now: datetime) -> list[tuple[str, Session]]:
