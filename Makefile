@@ -15,7 +15,8 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 PYTEST := $(PY) -m pytest
 SKIPPED := $(VENV)/skipped.log
-BENCHES := import_speed day_rows doors
+# in this order; the last one builds a million sessions, twice
+BENCHES := import_speed day_rows doors transcript bulk_actions inbox
 # what a site behind HTTPS on its own domain is started with
 DEPLOYED := HTTPS=1 BEHIND_PROXY=1 HSTS_SECONDS=31536000 HSTS_WHOLE_DOMAIN=1 ALLOWED_HOSTS=sessions.example.com
 
@@ -67,11 +68,7 @@ test-postgresql: venv-dev
 	TEST_DATABASE=postgresql SKIPPED_LOG=$(SKIPPED) $(PYTEST) -n $(WORKERS_OF_TESTS) -m "not browser"
 
 bench: venv-dev
-	$(PY) bench/import_speed.py
-	$(PY) bench/day_rows.py
-	$(PY) bench/transcript.py
-	$(PY) -m bench.bulk_actions
-	$(PY) bench/inbox.py
+	@for name in $(BENCHES); do $(PY) -m bench.$$name || exit 1; done
 
 screenshots: venv-dev tools
 	$(PY) -m bench.screenshots docs/pictures

@@ -19,7 +19,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from corpus import copy, small
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when it is run by its path
+from bench.corpus import copy, small
 
 ROOT = Path(__file__).resolve().parents[1]
 SYNCED = re.compile(r"synced in ([0-9.]+)(ms|s|m(?:([0-9.]+)s)?)\b")
